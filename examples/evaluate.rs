@@ -1,0 +1,284 @@
+//! # Train and evaluate a model on your own files
+//!
+//! Reads two files of sessions, fits a model on the first and ranks each next item of the second
+//! against the whole catalogue.
+//! The files are TSV with the header `SessionId`, `ItemId`, `Time` (seconds), plain or gzipped: the
+//! form in which session data sets are published.
+//!
+//! ```sh
+//! cargo run --all-features --example evaluate -- --train train.tsv --test test.tsv --model gru4rec
+//! ```
+//!
+//! Without `--config` the hyperparameters are those of the scripts in `benches/peers`, so that the
+//! numbers stand side by side. A configuration names the hyperparameters that differ:
+//! `{"layer": 224, "loss": "bpr-max"}`.
+
+use std::io::{BufReader, Read, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use reco_core::{SessionDataset, SessionEncoding, Split, Timestamp, config_from_value};
+use reco_train::evaluate::{Mrr, Recall};
+use reco_train::{
+    Engine, EpochReport, Gru4RecConfig, Gru4RecTrainer, PopularityTrainer, Prod2VecConfig,
+    Prod2VecTrainer, Scorer, Trainer, evaluate,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+#[derive(Debug, Parser)]
+#[command(about = "Trains a model on one file of sessions and evaluates it on another.")]
+struct Args {
+    /// Training sessions: TSV with the columns `SessionId`, `ItemId`, `Time`.
+    #[arg(long)]
+    train: PathBuf,
+    /// Test sessions, later than the training sessions.
+    #[arg(long)]
+    test: PathBuf,
+    /// What to fit.
+    #[arg(long)]
+    model: ModelKind,
+    /// Hyperparameters as a JSON object; those it does not name keep their defaults.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where to fit it: our own kernels, Burn's CPU device, or a GPU.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceKind,
+    /// Threads of the kernels and of the evaluation.
+    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
+    threads: usize,
+    /// Seed of every draw.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print one line of JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ModelKind {
+    Popularity,
+    Prod2vec,
+    Gru4rec,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum DeviceKind {
+    Cpu,
+    Flex,
+    Wgpu,
+}
+
+/// What is printed. Seconds are wall time; events are what the trainer goes through in an epoch.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    model: ModelKind,
+    device: DeviceKind,
+    threads: usize,
+    seed: u64,
+    sessions: usize,
+    events: usize,
+    items: usize,
+    epochs: u32,
+    loss: f64,
+    train_seconds: f64,
+    events_per_second: f64,
+    queries: u64,
+    #[serde(rename = "recall@20")]
+    recall_at_20: f64,
+    #[serde(rename = "mrr@20")]
+    mrr_at_20: f64,
+    eval_seconds: f64,
+    peak_rss_bytes: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let split = Split::from_parts(read_tsv(&args.train)?, read_tsv(&args.test)?);
+    let engine = engine(args.device, args.threads)?;
+    let outcome = match args.model {
+        ModelKind::Popularity => {
+            anyhow::ensure!(args.config.is_none(), "popularity has no hyperparameters");
+            fit_and_evaluate(&args, &split, &PopularityTrainer)?
+        }
+        ModelKind::Prod2vec => {
+            let defaults = Prod2VecConfig {
+                sg: true,
+                epochs: 10,
+                sample: 0.0,
+                min_count: 1,
+                seed: args.seed,
+                ..Prod2VecConfig::default()
+            };
+            let config = configured("prod2vec", defaults, args.config.as_deref())?;
+            fit_and_evaluate(&args, &split, &Prod2VecTrainer::new(config, engine))?
+        }
+        ModelKind::Gru4rec => {
+            let defaults = Gru4RecConfig {
+                seed: args.seed,
+                ..Gru4RecConfig::default()
+            };
+            let config = configured("gru4rec", defaults, args.config.as_deref())?;
+            fit_and_evaluate(&args, &split, &Gru4RecTrainer::new(config, engine))?
+        }
+    };
+    let text = if args.json {
+        serde_json::to_string(&outcome)?
+    } else {
+        serde_json::to_string_pretty(&outcome)?
+    };
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(())
+}
+
+fn engine(device: DeviceKind, threads: usize) -> anyhow::Result<Engine> {
+    Ok(match device {
+        DeviceKind::Cpu => Engine::cpu(threads),
+        DeviceKind::Flex => Engine::flex(),
+        #[cfg(feature = "wgpu")]
+        DeviceKind::Wgpu => Engine::wgpu()?,
+        #[cfg(not(feature = "wgpu"))]
+        DeviceKind::Wgpu => bail!("this build has no GPU support: build with --features wgpu"),
+    })
+}
+
+fn fit_and_evaluate<T>(args: &Args, split: &Split, trainer: &T) -> anyhow::Result<Outcome>
+where
+    T: Trainer<Model: Scorer>,
+{
+    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
+        "{elapsed_precise} [{bar:30}] epoch {pos}/{len} {msg}",
+    )?);
+    let mut last = None;
+    let mut n_events = 0;
+    let started = Instant::now();
+    let model = trainer.fit(&split.train, &mut |report: &EpochReport| {
+        bar.set_length(u64::from(report.n_epochs));
+        bar.set_position(u64::from(report.epoch));
+        bar.set_message(format!("loss {:.4}", report.loss));
+        n_events += report.n_events;
+        last = Some(*report);
+        ControlFlow::Continue(())
+    })?;
+    let train_seconds = started.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    let last = last.context("the trainer reported no epoch")?;
+
+    let started = Instant::now();
+    let metrics = [Recall::at(20), Mrr::at(20)];
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.threads)
+        .build()?;
+    let scores = pool.install(|| evaluate(&model, &split.test, &metrics))?;
+    let eval_seconds = started.elapsed().as_secs_f64();
+    Ok(Outcome {
+        model: args.model,
+        device: args.device,
+        threads: args.threads,
+        seed: args.seed,
+        sessions: split.train.n_sessions(),
+        events: split.train.n_interactions(),
+        items: model.encoder().vocabulary().len(),
+        epochs: last.epoch,
+        loss: last.loss,
+        train_seconds,
+        events_per_second: to_f64(n_events) / train_seconds,
+        queries: scores.n_queries,
+        recall_at_20: scores.get(metrics[0]).unwrap_or_default(),
+        mrr_at_20: scores.get(metrics[1]).unwrap_or_default(),
+        eval_seconds,
+        peak_rss_bytes: peak_rss_bytes().unwrap_or_default(),
+    })
+}
+
+/// The defaults with the keys of a file put over them.
+fn configured<C: Serialize + DeserializeOwned>(
+    of: &str,
+    defaults: C,
+    file: Option<&Path>,
+) -> anyhow::Result<C> {
+    let Some(file) = file else {
+        return Ok(defaults);
+    };
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut settings = serde_json::to_value(defaults)?;
+    let serde_json::Value::Object(changes) = serde_json::from_str(&text)? else {
+        bail!("{} is not a JSON object", file.display());
+    };
+    for (key, value) in changes {
+        settings[key] = value;
+    }
+    Ok(config_from_value(of, settings)?)
+}
+
+/// Sessions of a TSV file with the columns `SessionId`, `ItemId` and `Time`, in any order.
+fn read_tsv(path: &Path) -> anyhow::Result<SessionDataset> {
+    let shown = path.display();
+    let mut file =
+        BufReader::new(std::fs::File::open(path).with_context(|| format!("cannot open {shown}"))?);
+    let zipped = std::io::BufRead::fill_buf(&mut file)?.starts_with(&[0x1f, 0x8b]);
+    let input: Box<dyn Read> = if zipped {
+        Box::new(flate2::read::MultiGzDecoder::new(file))
+    } else {
+        Box::new(file)
+    };
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(b'\t')
+        .quoting(false)
+        .from_reader(input);
+    let header = reader.headers()?.clone();
+    let column = |name: &str| {
+        header
+            .iter()
+            .position(|column| column == name)
+            .with_context(|| {
+                let hint = reco_core::did_you_mean(reco_core::nearest(name, &header).as_deref());
+                format!("{shown} has no column `{name}`{hint}")
+            })
+    };
+    let (session, item, time) = (column("SessionId")?, column("ItemId")?, column("Time")?);
+    let mut builder = SessionDataset::builder(SessionEncoding::default());
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record)? {
+        let line = record.position().map_or(0, csv::Position::line);
+        let field = |index: usize| record.get(index).unwrap_or_default();
+        let at = || {
+            format!(
+                "{shown}, line {line}: `{}` is no time in seconds",
+                field(time)
+            )
+        };
+        let seconds: f64 = field(time).parse().with_context(at)?;
+        let occurred_at = Timestamp::UNIX_EPOCH
+            .checked_add(jiff::SignedDuration::try_from_secs_f64(seconds).with_context(at)?)
+            .with_context(at)?;
+        builder.push(field(session), field(item), occurred_at)?;
+    }
+    builder
+        .build()
+        .with_context(|| format!("{shown} holds no event"))
+}
+
+/// The most memory that the process has held, where the system says so (Linux).
+fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of events for a rate")]
+fn to_f64(count: u64) -> f64 {
+    count as f64
+}

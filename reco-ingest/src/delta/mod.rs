@@ -1,0 +1,369 @@
+//! [`DeltaTable`]: an append-only raw table that any engine can read.
+//!
+//! ```text
+//! raw/events/
+//! ├─ _delta_log/00000000000000000007.json      one entry a commit: what makes files part of the table
+//! └─ received_date=2024-05-01/part-….parquet   the rows of one commit that were received that day
+//! ```
+//!
+//! Rows go in by whole batches. A commit stores one Parquet file for each date of its batch and then
+//! writes the next entry of the log, under a name that only one writer can take. Whoever loses that
+//! race loads the log again and starts over. A crash in between leaves files that no entry names,
+//! which no reader ever sees.
+//!
+//! # Two columns more
+//!
+//! * `received_date` is the UTC date of the record's [`timestamp`](Record::timestamp) and the
+//!   partition: a scan of a window opens only the files of its days.
+//! * `ingest_seq` says in which order the rows were written: the version of the commit × 2³² plus the
+//!   row within it. Order is thus in the data, and survives a compaction by another engine.
+//!
+//! Scans of this crate leave both out; in SQL, `ORDER BY ingest_seq` replays.
+//!
+//! # What it leaves to others
+//!
+//! Compaction and vacuum. The table has `delta.appendOnly` set, so other engines may rewrite its
+//! files but refuse to change or delete its rows.
+
+mod batch_id;
+mod commit;
+mod encode;
+mod files;
+mod merge;
+mod numbered;
+mod reader;
+mod scan;
+mod schema;
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use deltalake::kernel::transaction::{CommitProperties, PROTOCOL};
+use deltalake::logstore::LogStoreRef;
+use deltalake::operations::create::CreateBuilder;
+use deltalake::table::state::DeltaTableState;
+use deltalake::{DeltaTableBuilder, DeltaTableError};
+use object_store::ObjectStore;
+use reco_core::{
+    BoxError, Durability, Event, EventSink, RawTable, Receipt, Record, RecordBatchStream,
+    TimeWindow,
+};
+use tokio::sync::Mutex;
+use url::Url;
+
+use crate::error::{Error, Result};
+
+pub use batch_id::BatchId;
+pub use numbered::Numbered;
+pub use scan::Replay;
+
+/// An append-only Delta Lake table of records, events unless said otherwise.
+///
+/// Cloning is cheap and shares. Any number of clones, processes and machines may write at the same
+/// time. Every write is one commit, which costs some requests to the store and one file a date:
+/// collect small writes with [`Buffered`](crate::Buffered).
+///
+/// # Durability
+///
+/// A write is visible to every later scan when it returns, and `flush` has nothing left to do. What
+/// it survives is what the store promises, which [`durability`](Self::durability) states and
+/// receipts repeat: a table on a local path is in the operating system's cache, since local files
+/// are not synced to disk; one in a remote object store is durable.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use futures::TryStreamExt;
+/// use reco_core::{EventSink, RawTable, TimeWindow};
+/// use reco_ingest::{BatchId, DeadLetter, DeltaTable, Written};
+///
+/// let folder = tempfile::tempdir()?;
+/// let table = DeltaTable::<DeadLetter>::open_local(folder.path()).await?;
+/// # let letters = vec![DeadLetter {
+/// #     received_at: "2024-05-01T12:00Z".parse()?,
+/// #     source: "clicks.csv".to_owned(),
+/// #     position: 7,
+/// #     reason: "4 fields where 5 are declared".to_owned(),
+/// #     payload: "1;2;3;4".into(),
+/// # }];
+/// let id = BatchId::new("collector-1", 1)?;
+/// assert_eq!(table.write_batch(&id, letters.clone()).await?, Written::Committed { version: 1 });
+/// assert_eq!(table.write_batch(&id, letters).await?, Written::AlreadyThere);
+///
+/// let batches: Vec<_> = table.scan(TimeWindow::ALL).await?.try_collect().await?;
+/// assert_eq!(batches[0].num_rows(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct DeltaTable<E: Record = Event> {
+    inner: Arc<Inner>,
+    durability: Durability,
+    records: PhantomData<fn() -> E>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// What the table is called in errors: its location.
+    name: String,
+    log: LogStoreRef,
+    /// The state as of the last look at the log; locked only while looking again.
+    state: Mutex<DeltaTableState>,
+    /// Held by the clone that commits.
+    turn: Mutex<()>,
+}
+
+/// What came of a batch that was written under an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is in the table since this version.
+    Committed {
+        /// The version of the table.
+        version: u64,
+    },
+    /// It, or a later one of the same writer, was in the table already; nothing was written.
+    AlreadyThere,
+}
+
+impl<E: Record> DeltaTable<E> {
+    /// Opens the table at a prefix of a store, or creates it.
+    ///
+    /// What a record survives there is not known, so receipts claim the least; say more with
+    /// [`with_durability`](Self::with_durability).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SchemaMismatch`] or [`reco_core::Error::MissingColumn`] if the table that is there has
+    /// other columns, [`Error::Log`] if its log cannot be read or written.
+    pub async fn open(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self> {
+        // Only the path of the URL matters, once the store is given.
+        let location = parse_url(&format!("memory:///{}", prefix.trim_matches('/')))?;
+        let table = DeltaTableBuilder::from_url(location.clone())
+            .map(|builder| builder.with_storage_backend(store, location))
+            .and_then(DeltaTableBuilder::build)
+            .map_err(|error| location_error(prefix, error))?;
+        Self::open_log(prefix, table.log_store(), Durability::Memory).await
+    }
+
+    /// Opens the table in a local folder, or creates both.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`Error::Location`] if the path cannot be used.
+    pub async fn open_local(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let failed = |error| location_error(&name, error);
+        tokio::fs::create_dir_all(path).await.map_err(failed)?;
+        let absolute = tokio::fs::canonicalize(path).await.map_err(failed)?;
+        let location = Url::from_directory_path(absolute)
+            .map_err(|()| location_error(&name, "it cannot be written as a URL"))?;
+        Self::open_location(&name, location, HashMap::new()).await
+    }
+
+    /// Opens the table at a URL, or creates it: `file:///…`, `memory:///…`, and what the features of
+    /// [`deltalake`] add.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`Error::Location`] if the URL is malformed or its scheme unknown.
+    pub async fn open_url(url: &str, options: HashMap<String, String>) -> Result<Self> {
+        let location = parse_url(url)?;
+        if location.scheme() == "file" {
+            let path = location
+                .to_file_path()
+                .map_err(|()| location_error(url, "it names no local path"))?;
+            return Self::open_local(path).await;
+        }
+        Self::open_location(url, location, options).await
+    }
+
+    async fn open_location(
+        name: &str,
+        location: Url,
+        options: HashMap<String, String>,
+    ) -> Result<Self> {
+        let durability = match location.scheme() {
+            "memory" => Durability::Memory,
+            "file" => Durability::OsCache,
+            _ => Durability::Durable,
+        };
+        let table = DeltaTableBuilder::from_url(location)
+            .map(|builder| builder.with_storage_options(options))
+            .and_then(DeltaTableBuilder::build)
+            .map_err(|error| location_error(name, error))?;
+        Self::open_log(name, table.log_store(), durability).await
+    }
+
+    async fn open_log(name: &str, log: LogStoreRef, durability: Durability) -> Result<Self> {
+        let state = load_or_create::<E>(name, &log).await?;
+        schema::check::<E>(name, &state)?;
+        PROTOCOL
+            .can_write_to(&state)
+            .map_err(|source| log_error(name, "load", source.into()))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                name: name.to_owned(),
+                log,
+                state: Mutex::new(state),
+                turn: Mutex::new(()),
+            }),
+            durability,
+            records: PhantomData,
+        })
+    }
+
+    /// The same table, whose receipts state another durability: what its store is known to promise.
+    #[must_use]
+    pub fn with_durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
+    }
+
+    /// What a record survives once it is written.
+    #[must_use]
+    pub const fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// What the table is called in errors: the location that it was opened at.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The version of the last commit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Log`] if the log cannot be read.
+    pub async fn version(&self) -> Result<u64> {
+        Ok(self.refresh().await?.version())
+    }
+
+    /// Writes a batch under an id, unless it is there already.
+    ///
+    /// On an error it is not known whether the batch was committed: write it again under the same id.
+    /// An empty batch makes a commit that holds the id alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Date`] if a record's time has no date, [`Error::Contended`] if other writers were
+    /// faster every time, [`Error::Store`] and [`Error::Log`] if the store fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// A batch whose future is dropped may or may not be committed, as on an error.
+    #[tracing::instrument(level = "debug", skip_all, fields(table = %self.inner.name, writer = id.writer(), sequence = id.sequence(), n_records = records.len()))]
+    pub async fn write_batch(&self, id: &BatchId, records: Vec<E>) -> Result<Written> {
+        self.commit(records, Some(id)).await
+    }
+
+    // The state of the table now.
+    async fn refresh(&self) -> Result<DeltaTableState> {
+        let mut state = self.inner.state.lock().await;
+        state
+            .update(self.inner.log.as_ref(), None)
+            .await
+            .map_err(|source| self.log_failed("load", source))?;
+        Ok(state.clone())
+    }
+
+    fn log_failed(&self, operation: &'static str, source: DeltaTableError) -> Error {
+        log_error(&self.inner.name, operation, source)
+    }
+}
+
+// Not derived: that would ask for `E: Clone` in the wrong words, and a clone shares.
+impl<E: Record> Clone for DeltaTable<E> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            durability: self.durability,
+            records: PhantomData,
+        }
+    }
+}
+
+#[async_trait]
+impl<E: Record> EventSink<E> for DeltaTable<E> {
+    async fn write(&self, records: Vec<E>) -> reco_core::Result<Receipt> {
+        let n_records = records.len();
+        if n_records > 0 {
+            self.commit(records, None)
+                .await
+                .map_err(|error| error.at(&self.inner.name, "write"))?;
+        }
+        Ok(Receipt {
+            n_records,
+            durability: self.durability,
+        })
+    }
+
+    async fn flush(&self) -> reco_core::Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<E: Record> RawTable<E> for DeltaTable<E> {
+    async fn scan(&self, window: TimeWindow) -> reco_core::Result<RecordBatchStream> {
+        let replay = self.replay(window, None).await;
+        Ok(replay
+            .map_err(|error| error.at(&self.inner.name, "scan"))?
+            .batches)
+    }
+}
+
+async fn load_or_create<E: Record>(name: &str, log: &LogStoreRef) -> Result<DeltaTableState> {
+    let columns = schema::table_columns::<E>(name)?;
+    let load = || DeltaTableState::try_new(log.as_ref(), None);
+    let exists = log
+        .is_delta_table_location()
+        .await
+        .map_err(|source| log_error(name, "load", source))?;
+    if !exists {
+        let created = CreateBuilder::new()
+            .with_log_store(Arc::clone(log))
+            .with_columns(columns)
+            .with_partition_columns([schema::DATE])
+            .with_comment(format!("raw table of {} records", E::NAME))
+            // With retries, losing the race for version 0 would declare the table again at version 1.
+            .with_commit_properties(CommitProperties::default().with_max_retries(0))
+            .with_configuration([
+                ("delta.appendOnly", Some("true")),
+                ("delta.checkpointInterval", Some("100")),
+            ])
+            .await;
+        if let Err(error) = created {
+            // Another process may have been first.
+            return load().await.map_err(|_| log_error(name, "create", error));
+        }
+    }
+    load()
+        .await
+        .map_err(|source| log_error(name, "load", source))
+}
+
+fn parse_url(url: &str) -> Result<Url> {
+    Url::parse(url).map_err(|error| location_error(url, error))
+}
+
+fn location_error(location: &str, source: impl Into<BoxError>) -> Error {
+    Error::Location {
+        location: location.to_owned(),
+        source: source.into(),
+    }
+}
+
+fn log_error(table: &str, operation: &'static str, source: DeltaTableError) -> Error {
+    Error::Log {
+        table: table.to_owned(),
+        operation,
+        source: Box::new(source),
+    }
+}

@@ -1,0 +1,85 @@
+//! [`Numbered`]: a sink whose batches are each written at most once.
+
+use async_trait::async_trait;
+use reco_core::{Event, EventSink, Receipt, Record};
+use tokio::sync::Mutex;
+
+use super::{BatchId, DeltaTable};
+
+/// A table as a sink that numbers its batches from 0 on, under the name of one writer.
+///
+/// Whoever writes the same batches again from the start, an importer after a crash for instance, finds
+/// those that were committed to be there already, and goes on with the rest. Made by
+/// [`DeltaTable::numbered`].
+///
+/// It is for work that can be repeated as it was: other batches under numbers that are taken would be
+/// passed over.
+#[derive(Debug)]
+pub struct Numbered<E: Record = Event> {
+    table: DeltaTable<E>,
+    writer: String,
+    /// The number of the next batch; held while it is written, so that numbers are taken in order.
+    next: Mutex<i64>,
+}
+
+impl<E: Record> DeltaTable<E> {
+    /// The table as a sink that numbers its batches from 0 on, under the name of a writer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use reco_core::EventSink;
+    /// use reco_ingest::{DeadLetter, DeltaTable};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let table = DeltaTable::<DeadLetter>::open_local(folder.path()).await?;
+    /// # let letter = DeadLetter {
+    /// #     received_at: "2024-05-01T12:00Z".parse()?,
+    /// #     source: "clicks.csv".to_owned(),
+    /// #     position: 7,
+    /// #     reason: "4 fields where 5 are declared".to_owned(),
+    /// #     payload: "1;2;3;4".into(),
+    /// # };
+    /// for _attempt in 0..2 {
+    ///     let sink = table.clone().numbered("import of clicks.csv");
+    ///     sink.write(vec![letter.clone()]).await?;
+    /// }
+    /// assert_eq!(table.version().await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn numbered(self, writer: impl Into<String>) -> Numbered<E> {
+        Numbered {
+            table: self,
+            writer: writer.into(),
+            next: Mutex::new(0),
+        }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<E: Record> EventSink<E> for Numbered<E> {
+    async fn write(&self, records: Vec<E>) -> reco_core::Result<Receipt> {
+        let n_records = records.len();
+        if n_records > 0 {
+            let mut next = self.next.lock().await;
+            let at = |error: crate::Error| error.at(self.table.name(), "write");
+            let id = BatchId::new(self.writer.as_str(), *next).map_err(at)?;
+            self.table.write_batch(&id, records).await.map_err(at)?;
+            // A batch that failed is written again under its number.
+            *next += 1;
+        }
+        Ok(Receipt {
+            n_records,
+            durability: self.table.durability(),
+        })
+    }
+
+    async fn flush(&self) -> reco_core::Result<()> {
+        self.table.flush().await
+    }
+}

@@ -1,0 +1,293 @@
+//! Replaying a table: which files, which rows, in the order written.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, sort_to_indices, take_record_batch};
+use arrow::datatypes::Int64Type;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
+use parquet::arrow::async_reader::ParquetRecordBatchStream;
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::file::metadata::ParquetMetaData;
+use reco_core::{Record, RecordBatchStream, TimeWindow, project, project_to};
+
+use super::DeltaTable;
+use super::files::{DataFile, Selected};
+use super::merge::Merge;
+use super::reader::StoredFile;
+use super::schema::{self, SEQ, first_seq};
+use crate::error::{Error, Result};
+
+// Rows may carry large payloads, and a merge holds one batch of each file that it has open.
+const BATCH_ROWS: usize = 4096;
+
+/// A replay of a table as it was at one version.
+pub struct Replay {
+    /// The version that is replayed: pass it to [`DeltaTable::scan_from`] to go on from here.
+    pub version: u64,
+    /// The rows, in the order written.
+    pub batches: RecordBatchStream,
+}
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay")
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<E: Record> DeltaTable<E> {
+    /// Replays what was committed after a version, in the order written.
+    ///
+    /// Version 0 is the creation of the table, so `scan_from(0)` replays everything. A consumer that
+    /// keeps [`Replay::version`] with its results sees each row exactly once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Log`] if the log cannot be read, [`Error::DataFile`] if it names a file that cannot be
+    /// replayed; later trouble is an error in the stream.
+    pub async fn scan_from(&self, version: u64) -> Result<Replay> {
+        self.replay(TimeWindow::ALL, Some(version)).await
+    }
+
+    pub(super) async fn replay(&self, window: TimeWindow, after: Option<u64>) -> Result<Replay> {
+        let state = self.refresh().await?;
+        let min_seq = after.map_or(i64::MIN, |version| first_seq(version.saturating_add(1)));
+        let mut files: Vec<(DataFile, Selected)> = Vec::new();
+        let mut views = state.snapshot().file_views(self.inner.log.as_ref(), None);
+        while let Some(view) = views
+            .try_next()
+            .await
+            .map_err(|source| self.log_failed("load", source))?
+        {
+            let file = DataFile::from_view(&view)?;
+            let selected = file.selected_by(window);
+            if selected != Selected::None && file.max_seq >= min_seq {
+                files.push((file, selected));
+            }
+        }
+        files.sort_by(|(a, _), (b, _)| {
+            (a.min_seq, a.max_seq, &a.path).cmp(&(b.min_seq, b.max_seq, &b.path))
+        });
+        let reader = FileReader::<E> {
+            store: self.inner.log.object_store(None),
+            window,
+            min_seq,
+            records: PhantomData,
+        };
+        let table = self.inner.name.clone();
+        let merge = Merge::new(reader, files);
+        let batches = stream::try_unfold(merge, async |mut merge| {
+            Ok(merge.next().await?.map(|batch| (batch, merge)))
+        })
+        .map(move |batch: Result<RecordBatch>| {
+            batch
+                .map_err(|error| error.at(&table, "scan"))
+                .and_then(|batch| project::<E>(&batch))
+        });
+        Ok(Replay {
+            version: state.version(),
+            batches: batches.boxed(),
+        })
+    }
+}
+
+/// Opens files and reads the rows of them that a scan selects.
+#[derive(Debug)]
+pub(super) struct FileReader<E> {
+    store: Arc<dyn ObjectStore>,
+    window: TimeWindow,
+    min_seq: i64,
+    records: PhantomData<fn() -> E>,
+}
+
+impl<E: Record> FileReader<E> {
+    /// Opens a file, whose rows come sorted by their sequence number.
+    pub(super) async fn open(&self, file: &DataFile, selected: Selected) -> Result<SortedFile> {
+        let name = file.path.to_string();
+        let failed = |source| Error::Parquet {
+            path: name.clone(),
+            source,
+        };
+        let object = StoredFile {
+            store: Arc::clone(&self.store),
+            path: file.path.clone(),
+            n_bytes: file.n_bytes,
+        };
+        let builder = ParquetRecordBatchStreamBuilder::new(object)
+            .await
+            .map_err(failed)?;
+        if builder.schema().column_with_name(SEQ).is_none() {
+            return Err(Error::DataFile {
+                path: name,
+                reason: format!("it has no column `{SEQ}`"),
+            });
+        }
+        let sorted = is_declared_sorted(builder.metadata());
+        let rows = builder
+            .with_projection(ProjectionMask::all())
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(failed)?;
+        let rows = if sorted {
+            Rows::Streamed(rows)
+        } else {
+            // Written by an engine that does not say, perhaps in a compaction.
+            let batches: Vec<_> = rows.try_collect().await.map_err(failed)?;
+            Rows::Sorted(sort(&name, &batches)?)
+        };
+        Ok(SortedFile {
+            path: name,
+            rows,
+            filter_times: selected != Selected::All,
+            filter_seq: file.min_seq < self.min_seq,
+        })
+    }
+
+    /// The next batch of an open file that has a selected row.
+    pub(super) async fn next(&self, file: &mut SortedFile) -> Result<Option<RecordBatch>> {
+        while let Some(batch) = file.rows.next(&file.path).await? {
+            // Another engine may have written other types, or the columns in another order.
+            let batch = project_to(E::NAME, &schema::file_schema::<E>(), &batch)?;
+            let batch = self.select(file, batch)?;
+            if batch.num_rows() > 0 {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    fn select(&self, file: &SortedFile, mut batch: RecordBatch) -> Result<RecordBatch> {
+        let keep = |batch: &RecordBatch, mask: Vec<bool>| {
+            filter_record_batch(batch, &BooleanArray::from(mask)).map_err(|source| Error::Arrow {
+                path: file.path.clone(),
+                source,
+            })
+        };
+        if file.filter_seq {
+            let seq = seq_of(&file.path, &batch)?.to_vec();
+            let mask = seq.iter().map(|seq| *seq >= self.min_seq).collect();
+            batch = keep(&batch, mask)?;
+        }
+        if file.filter_times {
+            // Only the days at the window's edges come here. The time of a record is known to the
+            // record alone, hence the way through it.
+            let records = E::from_batch(&batch)?;
+            let mask = records
+                .iter()
+                .map(|record| self.window.contains(record.timestamp()))
+                .collect();
+            batch = keep(&batch, mask)?;
+        }
+        Ok(batch)
+    }
+}
+
+/// An open file.
+pub(super) struct SortedFile {
+    pub(super) path: String,
+    rows: Rows,
+    filter_times: bool,
+    filter_seq: bool,
+}
+
+enum Rows {
+    Streamed(ParquetRecordBatchStream<StoredFile>),
+    Sorted(std::vec::IntoIter<RecordBatch>),
+}
+
+impl Rows {
+    async fn next(&mut self, path: &str) -> Result<Option<RecordBatch>> {
+        match self {
+            Self::Streamed(rows) => rows.try_next().await.map_err(|source| Error::Parquet {
+                path: path.to_owned(),
+                source,
+            }),
+            Self::Sorted(batches) => Ok(batches.next()),
+        }
+    }
+}
+
+/// The sequence numbers of the rows of a batch.
+pub(super) fn seq_of<'a>(path: &str, batch: &'a RecordBatch) -> Result<&'a [i64]> {
+    let odd = |reason: &str| Error::DataFile {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let column = batch
+        .column_by_name(SEQ)
+        .ok_or_else(|| odd("it has no sequence numbers"))?;
+    let seq = column
+        .as_primitive_opt::<Int64Type>()
+        .ok_or_else(|| odd("its sequence numbers are not 64-bit integers"))?;
+    if seq.nulls().is_some_and(|nulls| nulls.null_count() > 0) {
+        return Err(odd("a row has no sequence number"));
+    }
+    Ok(seq.values())
+}
+
+// Whether the file says that all of it is sorted by the sequence number.
+fn is_declared_sorted(metadata: &ParquetMetaData) -> bool {
+    let seq = |column: i32| {
+        let columns = metadata.file_metadata().schema_descr().columns();
+        usize::try_from(column)
+            .ok()
+            .and_then(|column| columns.get(column))
+            .is_some_and(|column| column.name() == SEQ)
+    };
+    let groups = metadata.row_groups();
+    // One group after the other is only sorted for sure if there is one: the statement is about rows
+    // within a group. Our own writer numbers across groups, and starts a new one after 2²⁰ rows.
+    let in_groups = groups.iter().all(|group| {
+        group
+            .sorting_columns()
+            .and_then(|by| by.first())
+            .is_some_and(|by| !by.descending && seq(by.column_idx))
+    });
+    let mut last = i64::MIN;
+    in_groups
+        && (groups.len() < 2
+            || groups.iter().all(|group| {
+                let bounds = group
+                    .columns()
+                    .iter()
+                    .find(|column| column.column_descr().name() == SEQ)
+                    .and_then(|column| column.statistics())
+                    .and_then(|statistics| match statistics {
+                        parquet::file::statistics::Statistics::Int64(seq) => {
+                            Some((*seq.min_opt()?, *seq.max_opt()?))
+                        }
+                        _ => None,
+                    });
+                let follows = bounds.is_some_and(|(min, _)| last < min);
+                last = bounds.map_or(last, |(_, max)| max);
+                follows
+            }))
+}
+
+fn sort(path: &str, batches: &[RecordBatch]) -> Result<std::vec::IntoIter<RecordBatch>> {
+    let failed = |source| Error::Arrow {
+        path: path.to_owned(),
+        source,
+    };
+    let Some(first) = batches.first() else {
+        return Ok(Vec::new().into_iter());
+    };
+    let batch = concat_batches(&first.schema(), batches).map_err(failed)?;
+    seq_of(path, &batch)?;
+    let sorted = match batch.column_by_name(SEQ) {
+        Some(seq) => {
+            let order: UInt32Array = sort_to_indices(seq, None, None).map_err(failed)?;
+            take_record_batch(&batch, &order).map_err(failed)?
+        }
+        None => batch,
+    };
+    let slices: Vec<_> = (0..sorted.num_rows())
+        .step_by(BATCH_ROWS)
+        .map(|from| sorted.slice(from, BATCH_ROWS.min(sorted.num_rows() - from)))
+        .collect();
+    Ok(slices.into_iter())
+}

@@ -1,0 +1,322 @@
+//! [`CsvRows`]: rows of text with separated fields.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+
+use super::lines::{Line, Lines, content};
+use super::rows::{Row, Rows, non_empty, not_utf8, positions, read_error, too_long};
+use crate::error::{Error, Result};
+
+// A quoted field that spans more lines is taken for one that was never closed.
+const MAX_LINES: usize = 100;
+
+/// Rows of text with separated fields.
+///
+/// A row ends where its line does, unless a quoted field is open there. If the field is still open at
+/// the end of the file, or when the row gets too long, the quote is taken for dirt: its line alone is
+/// unreadable, and reading goes on at the next.
+#[derive(Debug)]
+pub(super) struct CsvRows {
+    path: PathBuf,
+    lines: Lines,
+    reader: Reader,
+    record: Record,
+    max_bytes: usize,
+    n_fields: usize,
+    positions: Vec<usize>,
+}
+
+impl CsvRows {
+    /// Opens a file. The names of its columns are in its first row, unless they are given.
+    pub(super) fn open(
+        path: &Path,
+        delimiter: u8,
+        names: Option<&[String]>,
+        columns: &[String],
+        max_bytes: usize,
+    ) -> Result<Self> {
+        let lines = Lines::open(path, max_bytes).map_err(|error| read_error(path, error))?;
+        let mut rows = Self {
+            path: path.to_owned(),
+            lines,
+            reader: ReaderBuilder::new().delimiter(delimiter).build(),
+            record: Record::default(),
+            max_bytes,
+            n_fields: 0,
+            positions: Vec::new(),
+        };
+        let header = match names {
+            Some(names) => Some(names.to_vec()),
+            None => rows.read_header()?,
+        };
+        if let Some(header) = header {
+            rows.n_fields = header.len();
+            rows.positions = positions(path, &header, columns)?;
+        }
+        Ok(rows)
+    }
+
+    // None if the file is empty.
+    fn read_header(&mut self) -> Result<Option<Vec<String>>> {
+        let Some((_, _, content)) = self.read()? else {
+            return Ok(None);
+        };
+        let header = content.and_then(|()| {
+            let fields = self.record.fields()?;
+            Ok(fields.map(ToOwned::to_owned).collect())
+        });
+        header.map(Some).map_err(|reason| Error::InvalidConfig {
+            of: "header",
+            reason: format!("`{}`: {reason}", self.path.display()),
+        })
+    }
+
+    // The next row: where it is, its bytes, and whether the record holds its fields.
+    #[expect(
+        clippy::type_complexity,
+        reason = "three parts of one row, taken apart at once by both callers"
+    )]
+    fn read(&mut self) -> Result<Option<(u64, Vec<u8>, Result<(), String>)>> {
+        let Some(first) = self.next_line()? else {
+            return Ok(None);
+        };
+        let position = first.number;
+        if first.n_cut > 0 {
+            let reason = too_long(first.n_cut);
+            return Ok(Some((position, first.raw, Err(reason))));
+        }
+        self.reader.reset();
+        self.record.clear();
+        if first.content().is_empty() {
+            return Ok(Some((position, Vec::new(), Ok(()))));
+        }
+        let mut fed = self.record.feed_line(&mut self.reader, &first.raw);
+        let mut more: Vec<Line> = Vec::new();
+        let mut n_bytes = first.raw.len();
+        while fed == Fed::Open && more.len() < MAX_LINES && n_bytes <= self.max_bytes {
+            let Some(line) = self.next_line()? else {
+                break;
+            };
+            n_bytes += line.raw.len();
+            let whole = line.n_cut == 0;
+            if whole {
+                fed = self.record.feed_line(&mut self.reader, &line.raw);
+            }
+            more.push(line);
+            if !whole {
+                break;
+            }
+        }
+        let mut raw = first.raw;
+        let read = match fed {
+            Fed::Record => {
+                more.drain(..).for_each(|line| raw.extend(line.raw));
+                Ok(())
+            }
+            Fed::Rest => Err("a carriage return within the line".to_owned()),
+            Fed::Open => Err("a quoted field is not closed".to_owned()),
+        };
+        self.lines.push_back(more.into_iter());
+        raw.truncate(content(&raw).len());
+        Ok(Some((position, raw, read)))
+    }
+
+    fn next_line(&mut self) -> Result<Option<Line>> {
+        self.lines
+            .next()
+            .map_err(|error| read_error(&self.path, error))
+    }
+}
+
+impl Rows for CsvRows {
+    fn next(&mut self, each: &mut dyn FnMut(Row<'_>)) -> Result<bool> {
+        let Some((position, bytes, read)) = self.read()? else {
+            return Ok(false);
+        };
+        let content = read.and_then(|()| {
+            std::str::from_utf8(&bytes).map_err(not_utf8)?;
+            if self.record.n_ends == 0 {
+                return Ok(Vec::new());
+            }
+            let n_found = self.record.n_ends;
+            if n_found != self.n_fields {
+                let n_fields = self.n_fields;
+                return Err(format!("{n_found} fields where {n_fields} are declared"));
+            }
+            let fields: Vec<&str> = self.record.fields()?.collect();
+            let asked = self.positions.iter();
+            Ok(vec![asked.map(|&at| non_empty(fields[at])).collect()])
+        });
+        each(Row {
+            position,
+            bytes: Cow::Owned(bytes),
+            content,
+        });
+        Ok(true)
+    }
+
+    fn n_read(&self) -> u64 {
+        self.lines.n_read()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fed {
+    /// The row is complete.
+    Record,
+    /// A quoted field is open.
+    Open,
+    /// The row ended within the input.
+    Rest,
+}
+
+/// The fields of one row, unquoted: their text one after the other, and where each ends.
+#[derive(Debug, Default)]
+struct Record {
+    text: Vec<u8>,
+    n_text: usize,
+    ends: Vec<usize>,
+    n_ends: usize,
+}
+
+impl Record {
+    fn clear(&mut self) {
+        self.n_text = 0;
+        self.n_ends = 0;
+    }
+
+    fn feed_line(&mut self, reader: &mut Reader, raw: &[u8]) -> Fed {
+        let fed = self.feed(reader, raw);
+        if fed == Fed::Open && !raw.ends_with(b"\n") {
+            // The last line of the file need not have an end.
+            return self.feed(reader, b"\n");
+        }
+        fed
+    }
+
+    fn feed(&mut self, reader: &mut Reader, mut input: &[u8]) -> Fed {
+        loop {
+            let (result, n_in, n_text, n_ends) = reader.read_record(
+                input,
+                &mut self.text[self.n_text..],
+                &mut self.ends[self.n_ends..],
+            );
+            input = &input[n_in..];
+            self.n_text += n_text;
+            self.n_ends += n_ends;
+            match result {
+                ReadRecordResult::InputEmpty => return Fed::Open,
+                ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2 + 64, 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2 + 8, 0),
+                ReadRecordResult::Record | ReadRecordResult::End => {
+                    return if input.is_empty() || input == b"\n" {
+                        Fed::Record
+                    } else {
+                        Fed::Rest
+                    };
+                }
+            }
+        }
+    }
+
+    fn fields(&self) -> Result<impl Iterator<Item = &str>, String> {
+        let text = std::str::from_utf8(&self.text[..self.n_text]).map_err(not_utf8)?;
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let ends = self.ends[..self.n_ends].iter();
+        starts
+            .zip(ends)
+            .map(|(start, &end)| text.get(start..end))
+            .collect::<Option<Vec<_>>>()
+            .map(Vec::into_iter)
+            .ok_or_else(|| "a field ends within a character".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Each row as `position:bytes=fields` or `position:bytes!reason`.
+    fn check(input: &str, expected: &[&str]) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), input).unwrap();
+        let names = ["a".to_owned(), "b".to_owned()];
+        let mut rows = CsvRows::open(file.path(), b';', Some(&names), &names, 40).unwrap();
+        let mut found = Vec::new();
+        while rows
+            .next(&mut |row| {
+                let bytes = String::from_utf8(row.bytes.into_owned()).unwrap();
+                let text =
+                    |field: &Option<Cow<'_, str>>| field.as_deref().unwrap_or("-").to_owned();
+                let rest = match row.content {
+                    Ok(rows) if rows.is_empty() => "=".to_owned(),
+                    Ok(rows) => format!(
+                        "={}",
+                        rows[0].iter().map(text).collect::<Vec<_>>().join("|")
+                    ),
+                    Err(reason) => format!("!{reason}"),
+                };
+                found.push(format!("{}:{bytes}{rest}", row.position));
+            })
+            .unwrap()
+        {}
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn fields_are_separated_and_unquoted() {
+        check("", &[]);
+        check("1;2\n3;", &["1:1;2=1|2", "2:3;=3|-"]);
+        check("1;2\r\n\r\n3;4", &["1:1;2=1|2", "2:=", "3:3;4=3|4"]);
+        check("\"1;\"\"\";2\n", &["1:\"1;\"\"\";2=1;\"|2"]);
+        check(
+            "5\" pipe;2\n3;4\n",
+            &["1:5\" pipe;2=5\" pipe|2", "2:3;4=3|4"],
+        );
+        check(
+            "\"1\r\n1\";2\r\n3;4\n",
+            &["1:\"1\r\n1\";2=1\r\n1|2", "3:3;4=3|4"],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_costs_one_line() {
+        let fields = |n: usize| format!("{n} fields where 2 are declared");
+        check("1\n2;3\n", &[&format!("1:1!{}", fields(1)), "2:2;3=2|3"]);
+        check("1;2;3", &[&format!("1:1;2;3!{}", fields(3))]);
+        check(
+            "\"1;2\n3;4\n",
+            &["1:\"1;2!a quoted field is not closed", "2:3;4=3|4"],
+        );
+        check(
+            "3;4\n\"1;2",
+            &["1:3;4=3|4", "2:\"1;2!a quoted field is not closed"],
+        );
+        check(
+            "1\r2;3\n4;5",
+            &["1:1\r2;3!a carriage return within the line", "2:4;5=4|5"],
+        );
+        let long = "x".repeat(50);
+        check(
+            &format!("{long}\n1;2"),
+            &[
+                &format!(
+                    "1:{}!the line is too long: its last 11 bytes are left out",
+                    &long[..40]
+                ),
+                "2:1;2=1|2",
+            ],
+        );
+        // The quote is open for longer than a row may be.
+        check(
+            &format!("\"1;2\n{}\n3;4", "y".repeat(39)),
+            &[
+                "1:\"1;2!a quoted field is not closed",
+                &format!("2:{}!{}", "y".repeat(39), fields(1)),
+                "3:3;4=3|4",
+            ],
+        );
+    }
+}

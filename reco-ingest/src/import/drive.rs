@@ -1,0 +1,239 @@
+//! [`drive`]: reads a file on a thread of its own and writes what comes of it.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use reco_core::{EventSink, Record, Timestamp};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::csv::CsvRows;
+use super::json::JsonRows;
+use super::parquet::ParquetRows;
+use super::rows::{Fields, Row, Rows, read_error};
+use super::{Format, ImportReport, Progress, invalid};
+use crate::error::{Error, Result};
+use crate::sink::DeadLetter;
+
+// A batch of long rows is written before it is full.
+const MAX_BATCH_BYTES: usize = 64 << 20;
+
+/// What is to be imported.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) path: PathBuf,
+    pub(super) source: Option<String>,
+    pub(super) format: Format,
+    pub(super) batch_rows: usize,
+    pub(super) max_row_bytes: usize,
+    pub(super) imported_at: Timestamp,
+}
+
+/// Makes records of rows.
+pub(super) trait Decode<R>: Send + 'static {
+    /// The columns whose values it takes, in their order.
+    fn columns(&self) -> &[String];
+
+    /// Adds the records of a row, or says why it has none.
+    fn decode(
+        &self,
+        fields: &Fields<'_>,
+        ids: &mut RowIds<'_>,
+        out: &mut Vec<R>,
+    ) -> Result<(), String>;
+
+    /// Keeps the bytes of a row in its first record.
+    fn keep(&self, first: &mut R, bytes: &[u8]);
+}
+
+/// The ids of the records of a row: they follow from the file's name and the row's number.
+#[derive(Debug)]
+pub(super) struct RowIds<'a> {
+    source: &'a str,
+    position: u64,
+    n_given: usize,
+}
+
+impl RowIds<'_> {
+    pub(super) fn next(&mut self) -> String {
+        let Self {
+            source,
+            position,
+            n_given,
+        } = self;
+        let name = match *n_given {
+            0 => format!("{source}:{position}"),
+            n => format!("{source}:{position}:{n}"),
+        };
+        *n_given += 1;
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
+    }
+}
+
+/// What came of some rows.
+#[derive(Debug)]
+struct Batch<R> {
+    records: Vec<R>,
+    dead_letters: Vec<DeadLetter>,
+    n_bytes: usize,
+    /// Of the whole file so far.
+    report: ImportReport,
+}
+
+/// Imports a file.
+pub(super) async fn drive<R, S, D>(
+    job: Job,
+    decode: impl Decode<R>,
+    sink: &S,
+    dead_letters: &D,
+    mut progress: impl FnMut(Progress) + Send,
+) -> Result<ImportReport>
+where
+    R: Record,
+    S: EventSink<R> + ?Sized,
+    D: EventSink<DeadLetter> + ?Sized,
+{
+    if job.batch_rows == 0 {
+        return Err(invalid("`batch_rows` is 0"));
+    }
+    let metadata = tokio::fs::metadata(&job.path).await;
+    let bytes_total = metadata
+        .map_err(|error| read_error(&job.path, error))?
+        .len();
+    // One batch is read while another is written.
+    let (batches, mut received) = mpsc::channel(1);
+    let reading = tokio::task::spawn_blocking(move || read(&job, &decode, &batches));
+    while let Some(Batch {
+        records,
+        dead_letters: letters,
+        report,
+        ..
+    }) = received.recv().await
+    {
+        if !records.is_empty() {
+            sink.write(records).await?;
+        }
+        if !letters.is_empty() {
+            dead_letters.write(letters).await?;
+        }
+        progress(Progress {
+            bytes_read: report.bytes,
+            bytes_total,
+            rows: report.rows,
+        });
+    }
+    let ended = reading.await;
+    let report = ended.map_err(|_| Error::TaskEnded { of: "import" })??;
+    sink.flush().await?;
+    dead_letters.flush().await?;
+    Ok(report)
+}
+
+fn read<R: Record>(
+    job: &Job,
+    decode: &dyn Decode<R>,
+    batches: &mpsc::Sender<Batch<R>>,
+) -> Result<ImportReport> {
+    let mut rows = open(job, decode.columns())?;
+    let source = job.source.clone().unwrap_or_else(|| file_name(&job.path));
+    let mut batch = Batch {
+        records: Vec::new(),
+        dead_letters: Vec::new(),
+        n_bytes: 0,
+        report: ImportReport::default(),
+    };
+    loop {
+        let more = rows.next(&mut |row| take(&mut batch, row, &source, job.imported_at, decode))?;
+        let n_rows = batch.records.len() + batch.dead_letters.len();
+        let full = n_rows >= job.batch_rows || batch.n_bytes >= MAX_BATCH_BYTES;
+        if full || (!more && n_rows > 0) {
+            batch.report.bytes = rows.n_read();
+            let next = Batch {
+                records: Vec::new(),
+                dead_letters: Vec::new(),
+                n_bytes: 0,
+                report: batch.report,
+            };
+            // Nobody listens any more when a sink has failed, which its caller tells.
+            let full = std::mem::replace(&mut batch, next);
+            if batches.blocking_send(full).is_err() {
+                return Ok(batch.report);
+            }
+        }
+        if !more {
+            batch.report.bytes = rows.n_read();
+            return Ok(batch.report);
+        }
+    }
+}
+
+fn open(job: &Job, columns: &[String]) -> Result<Box<dyn Rows>> {
+    let (path, max_bytes) = (&job.path, job.max_row_bytes);
+    Ok(match &job.format {
+        Format::Csv {
+            delimiter,
+            columns: names,
+        } => {
+            let delimiter = u8::try_from(*delimiter)
+                .ok()
+                .filter(|byte| byte.is_ascii() && !b"\"\r\n".contains(byte))
+                .ok_or_else(|| {
+                    invalid("`delimiter` is not an ASCII character that can separate")
+                })?;
+            let names = names.as_deref();
+            Box::new(CsvRows::open(path, delimiter, names, columns, max_bytes)?)
+        }
+        Format::JsonLines { nested } => {
+            Box::new(JsonRows::open(path, nested.as_deref(), columns, max_bytes)?)
+        }
+        Format::Parquet => Box::new(ParquetRows::open(path, columns)?),
+    })
+}
+
+fn take<R: Record>(
+    batch: &mut Batch<R>,
+    row: Row<'_>,
+    source: &str,
+    imported_at: Timestamp,
+    decode: &dyn Decode<R>,
+) {
+    batch.report.rows += 1;
+    batch.n_bytes += row.bytes.len();
+    let first = batch.records.len();
+    let mut ids = RowIds {
+        source,
+        position: row.position,
+        n_given: 0,
+    };
+    let decoded = row.content.and_then(|records| {
+        records
+            .iter()
+            .try_for_each(|fields| decode.decode(fields, &mut ids, &mut batch.records))
+    });
+    match decoded {
+        Ok(()) => match batch.records.get_mut(first) {
+            Some(record) => decode.keep(record, &row.bytes),
+            None => batch.report.skipped += 1,
+        },
+        Err(reason) => {
+            // A row is read whole or not at all.
+            batch.records.truncate(first);
+            batch.report.dead_letters += 1;
+            batch.dead_letters.push(DeadLetter {
+                received_at: imported_at,
+                source: source.to_owned(),
+                position: i64::try_from(row.position).unwrap_or(i64::MAX),
+                reason,
+                payload: Bytes::from(row.bytes.into_owned()),
+            });
+        }
+    }
+    batch.report.events += (batch.records.len() - first) as u64;
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}

@@ -1,0 +1,84 @@
+//! [`Rows`]: a file as rows of the columns that a mapping names, whatever its format.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::Path;
+
+use parquet::errors::ParquetError;
+use reco_core::nearest;
+
+use crate::error::{Error, Result};
+
+/// The values of the columns that were asked for, in their order; none where the row has none or an
+/// empty text.
+pub(super) type Fields<'a> = Vec<Option<Cow<'a, str>>>;
+
+/// A row of a file.
+#[derive(Debug)]
+pub(super) struct Row<'a> {
+    /// Its line or row in the file, from 1.
+    pub(super) position: u64,
+    /// Its bytes.
+    pub(super) bytes: Cow<'a, [u8]>,
+    /// What it says: the values of no, one or several records, or why it cannot be read.
+    pub(super) content: Result<Vec<Fields<'a>>, String>,
+}
+
+/// A file as rows.
+pub(super) trait Rows {
+    /// Hands the next row to `each`; false at the end.
+    fn next(&mut self, each: &mut dyn FnMut(Row<'_>)) -> Result<bool>;
+
+    /// How many bytes of the file were read, as it is stored.
+    fn n_read(&self) -> u64;
+}
+
+/// Where the columns are in a header.
+pub(super) fn positions<S: AsRef<str>>(
+    path: &Path,
+    header: &[S],
+    columns: &[String],
+) -> Result<Vec<usize>> {
+    columns
+        .iter()
+        .map(|column| {
+            header
+                .iter()
+                .position(|name| name.as_ref() == column)
+                .ok_or_else(|| Error::UnknownColumn {
+                    path: path.display().to_string(),
+                    column: column.clone(),
+                    nearest: nearest(column, header),
+                })
+        })
+        .collect()
+}
+
+/// An empty text as no value.
+pub(super) fn non_empty(text: &str) -> Option<Cow<'_, str>> {
+    (!text.is_empty()).then_some(Cow::Borrowed(text))
+}
+
+/// Why a row that is longer than allowed cannot be read.
+pub(super) fn too_long(n_cut: u64) -> String {
+    format!("the line is too long: its last {n_cut} bytes are left out")
+}
+
+/// Why bytes are no text.
+pub(super) fn not_utf8(error: std::str::Utf8Error) -> String {
+    format!("not UTF-8 from byte {} on", error.valid_up_to() + 1)
+}
+
+pub(super) fn read_error(path: &Path, source: io::Error) -> Error {
+    Error::Read {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+pub(super) fn parquet_error(path: &Path, source: ParquetError) -> Error {
+    Error::Parquet {
+        path: path.display().to_string(),
+        source,
+    }
+}

@@ -1,0 +1,57 @@
+//! Sinks that wrap sinks, and the record for what could not be read.
+//!
+//! ```text
+//! handlers ─▶ Buffered ─▶ Tee ─▶ DeltaTable       few, large commits
+//!                          └───▶ MemoryTable, SessionTracker, …
+//! ```
+//!
+//! A wrapper keeps the contract of [`EventSink`]: order, whole batches, nothing dropped. What it
+//! changes is when and how often the sink within is called.
+
+mod buffered;
+mod dead_letter;
+mod tee;
+
+use reco_core::{EventSink, Record};
+
+use crate::error::Result;
+
+pub use buffered::{BufferConfig, Buffered};
+pub use dead_letter::DeadLetter;
+pub use tee::Tee;
+
+/// What wraps a sink in another one.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use reco_core::{Event, EventSink};
+/// use reco_ingest::{BufferConfig, EventSinkExt, MemoryTable};
+///
+/// let (raw, live) = (MemoryTable::<Event>::new(), MemoryTable::new());
+/// let sink = raw.clone().tee(live.clone()).buffered(BufferConfig::default())?;
+/// sink.write(vec![]).await?;
+/// sink.close().await?;
+/// assert_eq!(raw.records(), live.records());
+/// # Ok(())
+/// # }
+/// ```
+pub trait EventSinkExt<E: Record>: EventSink<E> + Sized {
+    /// Collects writes, and hands them on in large batches from a background task.
+    ///
+    /// # Errors
+    ///
+    /// As [`Buffered::new`].
+    fn buffered(self, config: BufferConfig) -> Result<Buffered<E>> {
+        Buffered::new(self, config)
+    }
+
+    /// Hands every batch to this sink and then to another.
+    fn tee<S: EventSink<E>>(self, other: S) -> Tee<Self, S> {
+        Tee::new(self, other)
+    }
+}
+
+impl<E: Record, S: EventSink<E>> EventSinkExt<E> for S {}

@@ -1,0 +1,14 @@
+//! The crate through its public API.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic, as tests may"
+)]
+
+mod conformance;
+mod delta;
+mod faults;
+mod import;
+mod presets;
+mod shop;
+mod sinks;

@@ -1,0 +1,83 @@
+//! What can go wrong in training and evaluation.
+
+/// A result whose error is this crate's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong in training and evaluation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A joint failed: data, artifact, vocabulary.
+    #[error(transparent)]
+    Core(#[from] reco_core::Error),
+    /// A hyperparameter has a value that the algorithm does not allow.
+    #[error("{model}: `{key}` {reason}")]
+    InvalidConfig {
+        /// The kind of model.
+        model: &'static str,
+        /// The hyperparameter.
+        key: &'static str,
+        /// What it must be and what it is.
+        reason: String,
+    },
+    /// No session of the training set can teach the model anything.
+    #[error("{model}: {reason}")]
+    NothingToLearn {
+        /// The kind of model.
+        model: &'static str,
+        /// What is missing: sessions of two items, say.
+        reason: String,
+    },
+    /// The device is not there, or cannot be used.
+    #[error("device `{device}` is not available: {reason}")]
+    DeviceUnavailable {
+        /// The device as it was asked for.
+        device: String,
+        /// What the driver says.
+        reason: String,
+    },
+    /// The loss became infinite or not a number: the learning rate is too high.
+    #[error("{model}: the loss diverged in epoch {epoch}; try a lower learning rate")]
+    Diverged {
+        /// The kind of model.
+        model: &'static str,
+        /// The epoch, from 1.
+        epoch: u32,
+    },
+    /// Reading a result back from the device failed.
+    #[error("device failed to {operation}: {reason}")]
+    Device {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What the device says.
+        reason: String,
+    },
+    /// A pool of threads could not be made.
+    #[error("cannot start {threads} threads")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system says.
+        source: rayon::ThreadPoolBuildError,
+    },
+    /// A model gave an item a score that is infinite or not a number.
+    #[error("model `{kind}` gave item `{item}` the score {score}")]
+    ScoreNotFinite {
+        /// The kind of model.
+        kind: String,
+        /// The item.
+        item: String,
+        /// The score.
+        score: f32,
+    },
+    /// No test session has two items that the model knows, so there is nothing to rank.
+    #[error(
+        "no test session has two items that model `{kind}` knows; {n_unseen} targets are unknown to it"
+    )]
+    NoQueries {
+        /// The kind of model.
+        kind: String,
+        /// How many targets the model does not know.
+        n_unseen: u64,
+    },
+}

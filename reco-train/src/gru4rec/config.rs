@@ -1,0 +1,235 @@
+//! [`Gru4RecConfig`]: the hyperparameters.
+
+use serde::{Deserialize, Serialize};
+
+use super::KIND;
+use super::loss::{Loss, Objective};
+use super::weights::Adagrad;
+use crate::error::{Error, Result};
+
+/// Hyperparameters of GRU4Rec, under the names of the authors' implementation.
+///
+/// The defaults are a setting for short sessions and tens of thousands of items; the paper's authors tune
+/// each for each shop. Best first: `loss`, `layer`, `learning_rate`, `dropout_p_hidden`, `sample_alpha`.
+///
+/// # Examples
+///
+/// ```
+/// use reco_train::Gru4RecConfig;
+/// use reco_train::gru4rec::Loss;
+///
+/// let config: Gru4RecConfig = reco_core::config_from_json("gru4rec", r#"{"loss": "bpr-max"}"#)?;
+/// assert_eq!(config, Gru4RecConfig { loss: Loss::BprMax, ..Default::default() });
+/// # Ok::<(), reco_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gru4RecConfig {
+    /// What is minimised. Default cross-entropy, as in the authors' implementation.
+    pub loss: Loss,
+    /// Width of the state and of the item embeddings; there is one layer. Default 100, as in the papers.
+    pub layer: usize,
+    /// How many sessions are walked side by side. Default 128; the authors' settings range from 32 to 240.
+    pub batch_size: usize,
+    /// How many negatives are drawn for a batch, on top of the other lanes' targets. Default 2048, as in
+    /// the CIKM paper; 0 leaves the targets.
+    pub n_sample: usize,
+    /// Negatives are drawn in proportion to `count^sample_alpha`: 1 by popularity, 0 evenly. Default 0.5,
+    /// as in the authors' implementation.
+    pub sample_alpha: f64,
+    /// Step size of Adagrad. Default 0.1; the authors' settings range from 0.03 to 0.2.
+    pub learning_rate: f64,
+    /// How much of the last move is repeated, below 1. Default 0.
+    pub momentum: f64,
+    /// Dropout of the input embedding, below 1. Default 0.
+    pub dropout_p_embed: f64,
+    /// Dropout of the state before it is scored, below 1. Default 0.4, as the authors' setting for RSC15.
+    pub dropout_p_hidden: f64,
+    /// How much of the log-probability of a candidate is taken from its score, with cross-entropy only.
+    /// Default 1, which makes it a sampled softmax.
+    pub logq: f64,
+    /// Weight of the regularisation of the negatives' scores, with BPR-max only. Default 1, as in the
+    /// authors' implementation.
+    pub bpreg: f64,
+    /// α of the elu on the scores, with BPR-max only; 0 for none. Default 0.5, as in the authors'
+    /// implementation.
+    pub elu_param: f64,
+    /// Whether input and output share the item embedding. Default true, and nothing else is there yet.
+    pub constrained_embedding: bool,
+    /// How often the training set is gone through. Default 5.
+    pub n_epochs: u32,
+    /// Seed of the initial weights, the negatives and the dropout. Default 1.
+    pub seed: u64,
+}
+
+impl Default for Gru4RecConfig {
+    fn default() -> Self {
+        Self {
+            loss: Loss::CrossEntropy,
+            layer: 100,
+            batch_size: 128,
+            n_sample: 2048,
+            sample_alpha: 0.5,
+            learning_rate: 0.1,
+            momentum: 0.0,
+            dropout_p_embed: 0.0,
+            dropout_p_hidden: 0.4,
+            logq: 1.0,
+            bpreg: 1.0,
+            elu_param: 0.5,
+            constrained_embedding: true,
+            n_epochs: 5,
+            seed: 1,
+        }
+    }
+}
+
+impl Gru4RecConfig {
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] names the first value that is out of range.
+    pub(super) fn check(&self) -> Result<()> {
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        let not_negative = |x: f64| x >= 0.0 && x.is_finite();
+        let share = |x: f64| (0.0..1.0).contains(&x);
+        let least_one = "must be at least 1, is 0";
+        let rules = [
+            ("layer", self.layer > 0, least_one.to_owned()),
+            ("batch_size", self.batch_size > 0, least_one.to_owned()),
+            ("n_epochs", self.n_epochs > 0, least_one.to_owned()),
+            rule("sample_alpha", self.sample_alpha, f64::is_finite, "finite"),
+            rule(
+                "learning_rate",
+                self.learning_rate,
+                positive,
+                "finite and above 0",
+            ),
+            rule("momentum", self.momentum, share, "at least 0 and below 1"),
+            rule(
+                "dropout_p_embed",
+                self.dropout_p_embed,
+                share,
+                "at least 0 and below 1",
+            ),
+            rule(
+                "dropout_p_hidden",
+                self.dropout_p_hidden,
+                share,
+                "at least 0 and below 1",
+            ),
+            rule("logq", self.logq, not_negative, "finite and at least 0"),
+            rule("bpreg", self.bpreg, not_negative, "finite and at least 0"),
+            rule(
+                "elu_param",
+                self.elu_param,
+                not_negative,
+                "finite and at least 0",
+            ),
+            (
+                "constrained_embedding",
+                self.constrained_embedding,
+                "must be true: separate embeddings are not there yet".to_owned(),
+            ),
+        ];
+        match rules.into_iter().find(|(_, holds, _)| !holds) {
+            Some((key, _, reason)) => Err(Error::InvalidConfig {
+                model: KIND,
+                key,
+                reason,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "kernels compute in 32 bits"
+    )]
+    pub(super) const fn objective(&self) -> Objective {
+        Objective {
+            loss: self.loss,
+            bpreg: self.bpreg as f32,
+            elu_param: self.elu_param as f32,
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "kernels compute in 32 bits"
+    )]
+    pub(super) const fn adagrad(&self) -> Adagrad {
+        Adagrad {
+            learning_rate: self.learning_rate as f32,
+            momentum: self.momentum as f32,
+        }
+    }
+}
+
+fn rule(
+    key: &'static str,
+    value: f64,
+    holds: impl Fn(f64) -> bool,
+    range: &str,
+) -> (&'static str, bool, String) {
+    (key, holds(value), format!("must be {range}, is {value}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_value_out_of_range_is_named() {
+        let check = |change: fn(&mut Gru4RecConfig), expected: &str| {
+            let mut config = Gru4RecConfig::default();
+            change(&mut config);
+            assert_eq!(
+                config.check().unwrap_err().to_string(),
+                format!("gru4rec: {expected}")
+            );
+        };
+        check(|c| c.layer = 0, "`layer` must be at least 1, is 0");
+        check(
+            |c| c.batch_size = 0,
+            "`batch_size` must be at least 1, is 0",
+        );
+        check(|c| c.n_epochs = 0, "`n_epochs` must be at least 1, is 0");
+        check(
+            |c| c.sample_alpha = f64::NAN,
+            "`sample_alpha` must be finite, is NaN",
+        );
+        check(
+            |c| c.learning_rate = 0.0,
+            "`learning_rate` must be finite and above 0, is 0",
+        );
+        check(
+            |c| c.momentum = 1.0,
+            "`momentum` must be at least 0 and below 1, is 1",
+        );
+        check(
+            |c| c.dropout_p_embed = -0.1,
+            "`dropout_p_embed` must be at least 0 and below 1, is -0.1",
+        );
+        check(
+            |c| c.dropout_p_hidden = 1.0,
+            "`dropout_p_hidden` must be at least 0 and below 1, is 1",
+        );
+        check(
+            |c| c.logq = f64::INFINITY,
+            "`logq` must be finite and at least 0, is inf",
+        );
+        check(
+            |c| c.bpreg = -1.0,
+            "`bpreg` must be finite and at least 0, is -1",
+        );
+        check(
+            |c| c.elu_param = -1.0,
+            "`elu_param` must be finite and at least 0, is -1",
+        );
+        check(
+            |c| c.constrained_embedding = false,
+            "`constrained_embedding` must be true: separate embeddings are not there yet",
+        );
+        assert!(Gru4RecConfig::default().check().is_ok());
+    }
+}

@@ -1,0 +1,202 @@
+//! GRU4Rec: a recurrent network over the session, trained in session-parallel mini-batches.
+//!
+//! Hidasi, Karatzoglou, Baltrunas and Tikk, *Session-based recommendations with recurrent neural networks*,
+//! ICLR 2016, with the losses and the sampling of Hidasi and Karatzoglou, *Recurrent neural networks with
+//! top-k gains for session-based recommendations*, CIKM 2018. The names of the settings are those of the
+//! authors' implementation.
+//!
+//! # The network
+//!
+//! | letter | what | shape |
+//! | --- | --- | --- |
+//! | `E` | item embedding, of the input and of the output alike | `[n_items, dim]` |
+//! | `b` | item bias | `[n_items]` |
+//! | `W`, `c` | weights and biases of the input's half of the cell, gates r, z, n | `[3 · dim, dim]`, `[3 · dim]` |
+//! | `U`, `d` | the same of the state's half | `[3 · dim, dim]`, `[3 · dim]` |
+//! | `h` | state of a session | `[dim]` |
+//!
+//! A session moves its state from `h` to `h′` with each item `i`, whose row of `E` is `x`; `σ` is the logistic
+//! function and `⊙` the product by elements:
+//!
+//! ```text
+//! r  = σ(W_r x + c_r + U_r h + d_r)                  (1)
+//! z  = σ(W_z x + c_z + U_z h + d_z)                  (2)
+//! n  = tanh(W_n x + c_n + r ⊙ (U_n h + d_n))         (3)
+//! h′ = (1 − z) ⊙ n + z ⊙ h                           (4)
+//! o_j = E_j · h′ + b_j                               (5)   the score of item j
+//! ```
+//!
+//! # Training
+//!
+//! As many sessions as the batch has lanes are walked side by side, in the order of their start; each step
+//! takes one item of each as input and the next one as target. A lane whose session ends takes the next
+//! session, with a state of zeros. A step is learned from by itself: its state is a constant for the next
+//! one, nothing is propagated back through time.
+//!
+//! A target is scored against the targets of the other lanes and `n_sample` negatives, drawn for the batch
+//! in proportion to `count^sample_alpha`. The cross-entropy is corrected for how
+//! often each candidate is expected among them: `logq` times its logarithm is taken from the score.
+//!
+//! ```text
+//! ln q_j = ln(batch_size · count_j / Σ count)                            for a target      (6)
+//! ln q_j = ln(n_sample · count_j^sample_alpha / Σ count^sample_alpha)    for a negative
+//! ```
+//!
+//! The losses are on the page of [`Loss`]. The mean loss of a step moves each parameter `θ` that has a
+//! gradient `g`, for items only the rows that the step has used:
+//!
+//! ```text
+//! a ← a + g²        v ← momentum · v − learning_rate · g / √(a + 10⁻⁶)        θ ← θ + v        (7)
+//! ```
+//!
+//! # Engines
+//!
+//! [`Engine::Cpu`] runs kernels written by hand; the result is the same for any number of threads.
+//! [`Engine::Burn`] builds the same step of Burn's tensors and lets Burn differentiate it. Negatives and
+//! dropout masks come from one seeded generator on the CPU, so both see the same batches: their losses
+//! agree to 10⁻⁴.
+
+mod batch;
+mod cell;
+mod config;
+#[cfg(feature = "burn")]
+mod device;
+mod kernel;
+mod loss;
+mod math;
+mod matrix;
+mod model;
+mod parameters;
+mod uses;
+mod weights;
+
+pub use config::Gru4RecConfig;
+pub use loss::Loss;
+pub use model::{Gru4Rec, Gru4RecLoader};
+
+use std::ops::ControlFlow;
+
+use reco_core::TrainSet;
+
+use self::batch::Minibatches;
+use self::kernel::CpuEngine;
+use self::weights::Weights;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::trainer::{EpochReport, Trainer};
+
+/// The kind of the model, its artifacts and its loader.
+const KIND: &str = "gru4rec";
+
+/// Fits a [`Gru4Rec`].
+///
+/// An event of its reports is a pair of an item and the next; the loss is the mean of the events.
+///
+/// # Examples
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use reco_core::{ModelExt, SessionDataset, SessionEncoding, Split};
+/// use reco_train::{Engine, Gru4RecConfig, Gru4RecTrainer, Trainer};
+///
+/// // After a hat comes a scarf.
+/// let mut builder = SessionDataset::builder(SessionEncoding::default());
+/// for shopper in 0..50 {
+///     let items = if shopper % 2 == 0 { ["hat", "scarf"] } else { ["shirt", "tie"] };
+///     for item in items {
+///         builder.push(&shopper.to_string(), item, "2024-05-01T10:00Z".parse()?)?;
+///     }
+/// }
+/// let data = builder.build()?;
+/// let split = Split::from_parts(data.clone(), data);
+///
+/// let config = Gru4RecConfig { layer: 8, batch_size: 4, n_sample: 4, ..Default::default() };
+/// let trainer = Gru4RecTrainer::new(config, Engine::cpu(2));
+/// let model = trainer.fit(&split.train, &mut |report| {
+///     assert_eq!(report.n_events, 50);
+///     ControlFlow::Continue(())
+/// })?;
+/// let ranking = model.recommend(&["hat"].into_iter().collect(), 1)?;
+/// assert_eq!(ranking.items().next().unwrap().as_str(), "scarf");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gru4RecTrainer {
+    config: Gru4RecConfig,
+    engine: Engine,
+}
+
+impl Gru4RecTrainer {
+    /// A trainer; the configuration is checked when it fits.
+    #[must_use]
+    pub const fn new(config: Gru4RecConfig, engine: Engine) -> Self {
+        Self { config, engine }
+    }
+}
+
+impl Trainer for Gru4RecTrainer {
+    type Model = Gru4Rec;
+
+    fn fit(
+        &self,
+        train: &TrainSet,
+        observer: &mut dyn FnMut(&EpochReport) -> ControlFlow<()>,
+    ) -> Result<Gru4Rec> {
+        let config = &self.config;
+        config.check()?;
+        let mut minibatches = Minibatches::new(train, config)?;
+        let weights = Weights::new(train.vocabulary().len(), config.layer, config.seed);
+        let mut engine: Box<dyn EpochEngine> = match &self.engine {
+            Engine::Cpu { threads } => Box::new(CpuEngine::new(weights, config, threads.get())?),
+            #[cfg(feature = "burn")]
+            Engine::Burn(device) => Box::new(device::BurnEngine::new(&weights, config, device)),
+        };
+        let n_events = minibatches.n_pairs();
+        let span = tracing::info_span!(
+            "gru4rec.fit",
+            n_events,
+            batch_size = minibatches.batch_size()
+        );
+        let _entered = span.enter();
+        for epoch in 1..=config.n_epochs {
+            minibatches.start_epoch();
+            let loss = engine.run_epoch(&mut minibatches)? / n_events as f64;
+            if !loss.is_finite() {
+                return Err(Error::Diverged { model: KIND, epoch });
+            }
+            tracing::debug!(epoch, loss, "epoch ended");
+            let report = EpochReport {
+                epoch,
+                n_epochs: config.n_epochs,
+                loss,
+                n_events,
+            };
+            if observer(&report).is_break() {
+                break;
+            }
+        }
+        let weights = engine.into_weights()?;
+        if !weights.is_finite() {
+            return Err(Error::Diverged {
+                model: KIND,
+                epoch: config.n_epochs,
+            });
+        }
+        let data = Some(train.fingerprint());
+        Ok(Gru4Rec::new(
+            weights,
+            train.encoder().clone(),
+            config.clone(),
+            data,
+        ))
+    }
+}
+
+/// What runs the steps of an epoch.
+trait EpochEngine {
+    /// Learns from all batches; the sum of the losses of their lanes.
+    fn run_epoch(&mut self, minibatches: &mut Minibatches<'_>) -> Result<f64>;
+
+    /// What was learnt.
+    fn into_weights(self: Box<Self>) -> Result<Weights>;
+}

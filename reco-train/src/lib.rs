@@ -1,0 +1,33 @@
+//! Session recommenders: they learn from a [`TrainSet`](reco_core::TrainSet), answer in plain Rust, and
+//! are judged on a [`TestSet`](reco_core::TestSet).
+//!
+//! * [`trainer`]: what fits a model, and what it reports on the way.
+//! * [`engine`]: where a model is fitted: the CPU kernels, or any Burn device.
+//! * [`popularity`]: the most frequent items; the floor that every model must beat.
+//! * [`prod2vec`]: item vectors by skip-gram or CBOW with negative sampling.
+//! * [`gru4rec`]: a recurrent network over the session, trained in session-parallel mini-batches.
+//! * [`sampling`]: seeded draws of negative items by popularity.
+//! * [`mod@evaluate`]: ranks each next item of the test sessions against the whole catalogue.
+//!
+//! Trained models answer without Burn. The feature `burn` (default) adds the engine for Burn devices,
+//! with the CPU device `flex`; `wgpu` adds GPUs.
+
+pub mod engine;
+pub mod error;
+pub mod evaluate;
+pub mod gru4rec;
+pub mod popularity;
+pub mod prod2vec;
+pub mod sampling;
+pub mod trainer;
+
+#[cfg(feature = "burn")]
+pub use burn;
+
+pub use engine::Engine;
+pub use error::{Error, Result};
+pub use evaluate::{Evaluation, Metric, Scorer, evaluate};
+pub use gru4rec::{Gru4Rec, Gru4RecConfig, Gru4RecLoader, Gru4RecTrainer};
+pub use popularity::{Popularity, PopularityLoader, PopularityTrainer};
+pub use prod2vec::{Prod2Vec, Prod2VecConfig, Prod2VecLoader, Prod2VecTrainer};
+pub use trainer::{EpochReport, Trainer};

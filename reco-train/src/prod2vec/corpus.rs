@@ -1,0 +1,372 @@
+//! The sessions as both engines go through them: what is kept, in which order, and what is drawn.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use reco_core::{ItemIdx, Session, SessionEncoder, TrainSet, Vocabulary};
+
+use super::{KIND, Prod2VecConfig};
+use crate::error::{Error, Result};
+use crate::sampling::NegativeSampler;
+
+/// How many words share a learning rate and a generator; gensim's `batch_words`.
+const WORDS_PER_JOB: usize = 10_000;
+
+/// The sessions in the model's own vocabulary. An interaction is a word.
+#[derive(Debug)]
+pub(super) struct Corpus {
+    encoder: SessionEncoder,
+    /// Session `s` is `words[offsets[s]..offsets[s + 1]]`.
+    offsets: Vec<usize>,
+    words: Vec<u32>,
+    /// An item stays in its place if 32 random bits are at most this; empty if all stay.
+    keep: Vec<u32>,
+    sampler: NegativeSampler,
+    jobs: Vec<Job>,
+}
+
+/// Sessions that share a learning rate and a generator, so that what is drawn does not depend on which
+/// thread takes them.
+#[derive(Debug)]
+pub(super) struct Job {
+    sessions: Range<usize>,
+    n_words_before: usize,
+    idx: u64,
+}
+
+impl Corpus {
+    /// Drops the items below `min_count` and encodes the sessions with what is left.
+    pub(super) fn new(train: &TrainSet, config: &Prod2VecConfig) -> Result<Self> {
+        let all = train.vocabulary();
+        let counts = all.items().iter().zip(all.counts());
+        let kept = counts.filter(|(_, count)| **count >= config.min_count);
+        let vocabulary = Vocabulary::from_counts(kept.map(|(item, &count)| (item.clone(), count)))?;
+        let encoder = SessionEncoder::new(train.encoder().encoding(), Arc::new(vocabulary))?;
+        let (offsets, words) = if encoder.vocabulary().len() == all.len() {
+            (
+                train.offsets().to_vec(),
+                train.items().iter().map(|item| item.0).collect(),
+            )
+        } else {
+            encode_again(train, &encoder)
+        };
+        if offsets.windows(2).all(|bounds| bounds[1] - bounds[0] < 2) {
+            let min_count = config.min_count;
+            let reason = format!("no session has two items of a count of {min_count} or more");
+            return Err(Error::NothingToLearn {
+                model: KIND,
+                reason,
+            });
+        }
+        let counts = encoder.vocabulary().counts();
+        let keep = keep_thresholds(counts, config.sample);
+        let sampler = NegativeSampler::new(counts, config.ns_exponent)?;
+        let jobs = jobs(&offsets);
+        Ok(Self {
+            encoder,
+            offsets,
+            words,
+            keep,
+            sampler,
+            jobs,
+        })
+    }
+
+    pub(super) fn n_items(&self) -> usize {
+        self.encoder.vocabulary().len()
+    }
+
+    pub(super) const fn n_words(&self) -> usize {
+        self.words.len()
+    }
+
+    pub(super) fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
+
+    pub(super) const fn sampler(&self) -> &NegativeSampler {
+        &self.sampler
+    }
+
+    pub(super) fn into_encoder(self) -> SessionEncoder {
+        self.encoder
+    }
+
+    /// Room for the words of any session, so that [`words`](Self::words) allocates nothing.
+    pub(super) fn buffer(&self) -> Vec<u32> {
+        let lengths = self.offsets.windows(2).map(|bounds| bounds[1] - bounds[0]);
+        Vec::with_capacity(lengths.max().unwrap_or(0))
+    }
+
+    /// The learning rate of a job of an epoch, from 1.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share of the work, not a count"
+    )]
+    pub(super) fn alpha(&self, config: &Prod2VecConfig, epoch: u32, job: &Job) -> f32 {
+        let within = job.n_words_before as f64 / self.words.len() as f64;
+        config.alpha_at((f64::from(epoch - 1) + within) / f64::from(config.epochs))
+    }
+
+    /// The words of a session that subsampling keeps.
+    #[inline(always)]
+    pub(super) fn words<'a>(
+        &'a self,
+        session: usize,
+        rng: &mut Xoshiro256PlusPlus,
+        buffer: &'a mut Vec<u32>,
+    ) -> &'a [u32] {
+        let words = &self.words[self.offsets[session]..self.offsets[session + 1]];
+        if self.keep.is_empty() {
+            return words;
+        }
+        buffer.clear();
+        buffer.extend(
+            words
+                .iter()
+                .filter(|word| self.keep[**word as usize] >= rng.next_u32()),
+        );
+        buffer
+    }
+}
+
+/// The words near a word.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Window<'a> {
+    before: &'a [u32],
+    after: &'a [u32],
+}
+
+impl<'a> Window<'a> {
+    /// The window of a place, of the width that is drawn.
+    #[inline(always)]
+    pub(super) fn draw(
+        words: &'a [u32],
+        place: usize,
+        config: &Prod2VecConfig,
+        rng: &mut Xoshiro256PlusPlus,
+    ) -> Self {
+        let width = if config.shrink_windows {
+            1 + ((u64::from(rng.next_u32()) * u64::from(config.window)) >> 32) as usize
+        } else {
+            config.window as usize
+        };
+        let after = &words[place + 1..];
+        Self {
+            before: &words[place.saturating_sub(width)..place],
+            after: &after[..width.min(after.len())],
+        }
+    }
+
+    #[inline(always)]
+    pub(super) const fn len(self) -> usize {
+        self.before.len() + self.after.len()
+    }
+
+    #[inline(always)]
+    pub(super) fn iter(self) -> impl Iterator<Item = u32> {
+        self.before.iter().chain(self.after).copied()
+    }
+}
+
+impl Job {
+    /// The sessions, by position.
+    pub(super) fn sessions(&self) -> Range<usize> {
+        self.sessions.clone()
+    }
+
+    /// The generator of the job in an epoch: the same whatever the engine and the thread.
+    pub(super) fn generator(&self, seed: u64, epoch: u32) -> Xoshiro256PlusPlus {
+        // Odd factors, so that no two of the first 2³² jobs and epochs share a state.
+        let epoch = u64::from(epoch).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let job = (self.idx + 1).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        Xoshiro256PlusPlus::seed_from_u64(seed ^ epoch.rotate_left(17) ^ job)
+    }
+}
+
+/// The vectors before the first epoch: uniform in ±1 / `vector_size`, as in gensim 4.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "24 random bits, and a number of dimensions"
+)]
+pub(super) fn initial_vectors(n_items: usize, config: &Prod2VecConfig) -> Vec<f32> {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(config.seed);
+    let scale = 1.0 / config.vector_size as f32;
+    let uniform = |_| ((rng.next_u32() >> 8) as f32 / 8_388_608.0 - 1.0) * scale;
+    (0..n_items * config.vector_size).map(uniform).collect()
+}
+
+fn encode_again(train: &TrainSet, encoder: &SessionEncoder) -> (Vec<usize>, Vec<u32>) {
+    let id = |item: &ItemIdx| train.vocabulary().item(*item).clone();
+    let (mut offsets, mut words) = (vec![0], Vec::with_capacity(train.n_interactions()));
+    for session in train.sessions() {
+        let session: Session = session.iter().map(id).collect();
+        words.extend(encoder.encode(&session).iter().map(|item| item.0));
+        offsets.push(words.len());
+    }
+    (offsets, words)
+}
+
+fn jobs(offsets: &[usize]) -> Vec<Job> {
+    let (mut jobs, mut first) = (Vec::new(), 0);
+    let n_sessions = offsets.len() - 1;
+    for (idx, _) in (0_u64..).zip(0..n_sessions) {
+        let full = |end: &usize| offsets[*end] - offsets[first] >= WORDS_PER_JOB;
+        let end = (first + 1..n_sessions).find(full).unwrap_or(n_sessions);
+        jobs.push(Job {
+            sessions: first..end,
+            n_words_before: offsets[first],
+            idx,
+        });
+        first = end;
+        if first == n_sessions {
+            break;
+        }
+    }
+    jobs
+}
+
+/// word2vec's subsampling: an item of count `n` stays with probability `(√(n / t) + 1) · t / n`, where
+/// `t` is `sample` of all words.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a probability as a part of 2³²; the cast saturates"
+)]
+fn keep_thresholds(counts: &[u64], sample: f64) -> Vec<u32> {
+    let total: u64 = counts.iter().sum();
+    let threshold = if sample < 1.0 {
+        sample * total as f64
+    } else {
+        (sample * (3.0 + 5.0_f64.sqrt()) / 2.0).floor()
+    };
+    let probability = |&count: &u64| {
+        let count = count as f64;
+        ((count / threshold).sqrt() + 1.0) * threshold / count
+    };
+    if threshold == 0.0 || counts.iter().all(|count| probability(count) >= 1.0) {
+        return Vec::new();
+    }
+    counts
+        .iter()
+        .map(|count| (probability(count) * f64::from(u32::MAX)) as u32)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use reco_core::{SessionDataset, SessionEncoding, Split};
+
+    use super::*;
+
+    fn corpus(sessions: &[&str], config: &Prod2VecConfig) -> Result<Corpus> {
+        let mut builder = SessionDataset::builder(SessionEncoding::default());
+        for (session, items) in sessions.iter().enumerate() {
+            for item in items.split_whitespace() {
+                builder
+                    .push(&session.to_string(), item, reco_core::Timestamp::UNIX_EPOCH)
+                    .unwrap();
+            }
+        }
+        let data = builder.build().unwrap();
+        Corpus::new(&Split::from_parts(data.clone(), data).train, config)
+    }
+
+    fn windows(sessions: &[&str], config: &Prod2VecConfig) -> Vec<(u32, Vec<u32>)> {
+        let corpus = corpus(sessions, config).unwrap();
+        let mut windows = Vec::new();
+        for job in corpus.jobs() {
+            let mut rng = job.generator(config.seed, 1);
+            for session in job.sessions() {
+                let mut buffer = corpus.buffer();
+                let words = corpus.words(session, &mut rng, &mut buffer);
+                for (place, &word) in words.iter().enumerate() {
+                    let window = Window::draw(words, place, config, &mut rng);
+                    assert_eq!(window.len(), window.iter().count());
+                    windows.push((word, window.iter().collect()));
+                }
+            }
+        }
+        windows
+    }
+
+    fn config() -> Prod2VecConfig {
+        Prod2VecConfig {
+            min_count: 1,
+            sample: 0.0,
+            shrink_windows: false,
+            window: 1,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn windows_end_with_the_session_and_lone_words_have_none() {
+        let expected = [(0, vec![1]), (1, vec![0, 2]), (2, vec![1]), (1, vec![])];
+        assert_eq!(windows(&["a b c", "b"], &config()), expected);
+    }
+
+    #[test]
+    fn rare_items_leave_before_windows_are_laid() {
+        let config = Prod2VecConfig {
+            min_count: 2,
+            ..config()
+        };
+        assert_eq!(
+            windows(&["a x b", "a", "b"], &config),
+            [(0, vec![1]), (1, vec![0]), (0, vec![]), (1, vec![])]
+        );
+        let error = corpus(&["a x", "a", "y b"], &config).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "prod2vec: no session has two items of a count of 2 or more"
+        );
+    }
+
+    #[test]
+    fn drawn_windows_are_of_each_width() {
+        let config = Prod2VecConfig {
+            shrink_windows: true,
+            window: 3,
+            ..config()
+        };
+        let session = "a ".repeat(1000);
+        let windows = windows(&[&session], &config);
+        let mut n = [0; 7];
+        windows[3..997]
+            .iter()
+            .for_each(|(_, window)| n[window.len()] += 1);
+        assert_eq!([n[0], n[1], n[3], n[5]], [0; 4]);
+        // A third of 994 each; five standard deviations are 75.
+        assert!(
+            [n[2], n[4], n[6]].iter().all(|n| (n - 331_i32).abs() < 75),
+            "{n:?}"
+        );
+    }
+
+    #[test]
+    fn subsampling_worked_by_hand() {
+        // t = 0.1 · 100; (√(90 / 10) + 1) · 10 / 90 = 4 / 9, and the rare item stays.
+        let keep = keep_thresholds(&[90, 10], 0.1);
+        let share = |keep: u32| f64::from(keep) / f64::from(u32::MAX);
+        assert!((share(keep[0]) - 4.0 / 9.0).abs() < 1e-9);
+        assert_eq!(keep[1], u32::MAX);
+        assert!(keep_thresholds(&[90, 10], 0.0).is_empty());
+        // gensim's short form: items above the count itself are thinned out.
+        let keep = keep_thresholds(&[1000, 100], 100.0);
+        assert!(keep[0] < u32::MAX);
+        assert_eq!(keep[1], u32::MAX);
+    }
+
+    #[test]
+    fn jobs_cover_each_session_once_in_order() {
+        let offsets: Vec<usize> = (0..=2500).map(|session| session * 10).collect();
+        let jobs = jobs(&offsets);
+        let sessions: Vec<_> = jobs.iter().map(|job| job.sessions.clone()).collect();
+        assert_eq!(sessions, [0..1000, 1000..2000, 2000..2500]);
+        assert_eq!(jobs[2].n_words_before, 20_000);
+    }
+}

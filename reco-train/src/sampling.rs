@@ -1,0 +1,248 @@
+//! [`NegativeSampler`]: seeded draws of negative items by popularity.
+
+use rand::Rng;
+
+use crate::error::{Error, Result};
+
+/// Draws items with a probability proportional to `count^exponent`, in constant time.
+///
+/// It is Walker's alias table: one random number of 64 bits and one cache line a draw, where a
+/// cumulative table needs a binary search.
+/// Exponent 1 draws as the training data does, 0 draws evenly, 0.75 is word2vec's `ns_exponent`; below 0
+/// the rare items come more often.
+/// An item whose count is 0 is never drawn.
+///
+/// The same counts, exponent and generator give the same draws.
+///
+/// # Examples
+///
+/// ```
+/// use rand::SeedableRng;
+/// use rand_xoshiro::Xoshiro256PlusPlus;
+/// use reco_train::sampling::NegativeSampler;
+///
+/// let sampler = NegativeSampler::new(&[90, 0, 10], 1.0)?;
+/// let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
+/// let mut drawn = [0; 1000];
+/// sampler.fill(&mut rng, &mut drawn);
+/// assert!(!drawn.contains(&1));
+/// assert!(drawn.iter().filter(|&&item| item == 0).count() > 800);
+/// # Ok::<(), reco_train::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct NegativeSampler {
+    slots: Vec<Slot>,
+}
+
+/// Slot `i` stands for item `i` for the first `keep` of 2³² draws that hit it, and for `alias` for the
+/// rest.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    keep: u32,
+    alias: u32,
+}
+
+impl NegativeSampler {
+    /// A table over the items `0..counts.len()`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] if the exponent is not finite, if no count is positive, or if there are
+    /// 2³² items or more.
+    pub fn new(counts: &[u64], exponent: f64) -> Result<Self> {
+        let invalid = |key, reason: &str| Error::InvalidConfig {
+            model: "negative sampling",
+            key,
+            reason: reason.to_owned(),
+        };
+        if !exponent.is_finite() {
+            return Err(invalid("exponent", "must be finite"));
+        }
+        let n_items =
+            u32::try_from(counts.len()).map_err(|_| invalid("counts", "too many items"))?;
+        let weights = weights(counts, exponent)
+            .ok_or_else(|| invalid("counts", "must have a positive one"))?;
+        Ok(Self {
+            slots: alias_slots(&weights, n_items),
+        })
+    }
+
+    /// One item.
+    #[inline]
+    pub fn draw(&self, rng: &mut impl Rng) -> u32 {
+        let random = rng.next_u64();
+        let (high, low) = (random >> 32, random & 0xFFFF_FFFF);
+        // A uniform slot without a division: `high / 2³² * n_slots`, rounded down.
+        let index = (high * self.slots.len() as u64) >> 32;
+        let (index, item) = (index as usize, index as u32);
+        let slot = self.slots[index];
+        if low < u64::from(slot.keep) {
+            item
+        } else {
+            slot.alias
+        }
+    }
+
+    /// As many items as `drawn` has room for.
+    pub fn fill(&self, rng: &mut impl Rng, drawn: &mut [u32]) {
+        for item in drawn {
+            *item = self.draw(rng);
+        }
+    }
+
+    /// How many items there are to draw from, those with count 0 included.
+    #[must_use]
+    pub const fn n_items(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+/// `count^exponent` over the largest of them; `None` if all counts are 0.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count's last bits do not matter"
+)]
+fn weights(counts: &[u64], exponent: f64) -> Option<Vec<f64>> {
+    // In logarithms, so that no exponent overflows.
+    let log = |count: u64| exponent * (count as f64).ln();
+    let positive = counts.iter().copied().filter(|&count| count > 0);
+    let largest = positive.map(log).reduce(f64::max)?;
+    let weight = |&count: &u64| {
+        if count > 0 {
+            (log(count) - largest).exp()
+        } else {
+            0.0
+        }
+    };
+    Some(counts.iter().map(weight).collect())
+}
+
+/// Vose's method: each slot that is less than full is filled up from one that is more than full.
+fn alias_slots(weights: &[f64], n_items: u32) -> Vec<Slot> {
+    let mean = weights.iter().sum::<f64>() / f64::from(n_items);
+    let mut share: Vec<f64> = weights.iter().map(|weight| weight / mean).collect();
+    // What rounding leaves over at the end is full.
+    let full = |item| Slot {
+        keep: u32::MAX,
+        alias: item,
+    };
+    let mut slots: Vec<Slot> = (0..n_items).map(full).collect();
+    let (mut less, mut more): (Vec<u32>, Vec<u32>) =
+        (0..n_items).partition(|&item| share[item as usize] < 1.0);
+    while let (Some(small), Some(&large)) = (less.pop(), more.last()) {
+        let (s, l) = (small as usize, large as usize);
+        slots[s] = Slot {
+            keep: part_of_32_bits(share[s]),
+            alias: large,
+        };
+        share[l] -= 1.0 - share[s];
+        if share[l] < 1.0 {
+            more.pop();
+            less.push(large);
+        }
+    }
+    slots
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float to integer cast saturates, and the share is in 0..1"
+)]
+fn part_of_32_bits(share: f64) -> u32 {
+    (share * 4_294_967_296.0) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_xoshiro::Xoshiro256PlusPlus;
+
+    use super::*;
+
+    /// The probability of each item, added up over the slots.
+    fn probabilities(sampler: &NegativeSampler) -> Vec<f64> {
+        let n = sampler.n_items();
+        let mut probabilities = vec![0.0; n];
+        for (item, slot) in sampler.slots.iter().enumerate() {
+            let keep = f64::from(slot.keep) / f64::from(u32::MAX);
+            probabilities[item] += keep / n as f64;
+            probabilities[slot.alias as usize] += (1.0 - keep) / n as f64;
+        }
+        probabilities
+    }
+
+    fn check(counts: &[u64], exponent: f64, expected: &[f64]) {
+        let found = probabilities(&NegativeSampler::new(counts, exponent).unwrap());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-8, "{found} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn probabilities_worked_by_hand() {
+        check(&[1, 3], 1.0, &[0.25, 0.75]);
+        check(&[1, 3], 0.0, &[0.5, 0.5]);
+        check(&[1, 3], -1.0, &[0.75, 0.25]);
+        // 16^0.75 = 8, 1^0.75 = 1.
+        check(&[16, 1, 0, 1], 0.75, &[0.8, 0.1, 0.0, 0.1]);
+        check(&[5], 0.75, &[1.0]);
+        check(&[u64::MAX, 1], 1000.0, &[1.0, 0.0]);
+    }
+
+    proptest! {
+        #[test]
+        fn probabilities_are_proportional_to_the_power(
+            counts in prop::collection::vec(0..1000_u64, 1..50),
+            exponent in -2.0..2.0_f64,
+        ) {
+            prop_assume!(counts.iter().any(|&count| count > 0));
+            let power = |&count: &u64| if count > 0 { (count as f64).powf(exponent) } else { 0.0 };
+            let total: f64 = counts.iter().map(power).sum();
+            let expected: Vec<f64> = counts.iter().map(|count| power(count) / total).collect();
+            check(&counts, exponent, &expected);
+        }
+    }
+
+    #[test]
+    fn draws_follow_the_table_and_the_seed() {
+        let sampler = NegativeSampler::new(&[16, 1, 0, 1], 0.75).unwrap();
+        let draw = |seed| {
+            let mut drawn = vec![0; 100_000];
+            sampler.fill(&mut Xoshiro256PlusPlus::seed_from_u64(seed), &mut drawn);
+            drawn
+        };
+        let drawn = draw(1);
+        assert_eq!(drawn, draw(1));
+        assert_ne!(drawn, draw(2));
+        for (item, expected) in (0..).zip([0.8, 0.1, 0.0, 0.1]) {
+            let found = drawn.iter().filter(|&&d| d == item).count() as f64 / 1e5;
+            // Five standard deviations of a share of 100,000 draws are at most 0.008.
+            assert!((found - expected).abs() < 0.008, "{item}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_from_is_an_error() {
+        let check = |counts: &[u64], exponent, expected: &str| {
+            let error = NegativeSampler::new(counts, exponent).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        };
+        check(
+            &[],
+            1.0,
+            "negative sampling: `counts` must have a positive one",
+        );
+        check(
+            &[0, 0],
+            1.0,
+            "negative sampling: `counts` must have a positive one",
+        );
+        check(
+            &[1],
+            f64::NAN,
+            "negative sampling: `exponent` must be finite",
+        );
+    }
+}

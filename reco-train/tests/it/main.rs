@@ -1,0 +1,9 @@
+//! Training and evaluation through the public API.
+
+#![expect(clippy::unwrap_used, reason = "what fails a test may panic")]
+
+mod evaluate;
+mod gru4rec;
+mod popularity;
+mod prod2vec;
+mod shop;

@@ -1,0 +1,121 @@
+//! The check of a DAG on empty tables: columns, types and declared schemas.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::error::Result as EngineResult;
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::prelude::{DataFrame, SessionContext};
+use futures::FutureExt;
+
+use super::{Dag, Node, Origin};
+use crate::error::{Error, Result};
+use crate::quality::audit;
+use crate::step::{Step, StepContext};
+
+/// Tables by name.
+pub(super) type Tables = BTreeMap<String, Arc<dyn TableProvider>>;
+
+/// Checks a DAG without waiting; false if a step would have to wait, and so has to be checked later.
+pub(super) fn check_now(dag: &Dag) -> Result<bool> {
+    check(dag)
+        .now_or_never()
+        .map_or(Ok(false), |result| result.map(|()| true))
+}
+
+/// Plans every step and every expectation on empty tables.
+pub(super) async fn check(dag: &Dag) -> Result<()> {
+    let mut tables = Tables::new();
+    for node in &*dag.nodes {
+        let session = SessionContext::new();
+        let inputs = register(&session, &tables, node, &dag.functions)
+            .map_err(|error| Error::of_step(&node.table, error))?;
+        let schema = match &node.origin {
+            Origin::Source(source) => source.table().schema(),
+            Origin::Sql(step) => schema_of(step, &inputs, &session).await?,
+            Origin::Step(step) => schema_of(step.as_ref(), &inputs, &session).await?,
+        };
+        let table: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(schema));
+        check_expectations(&session, node, &table).await?;
+        tables.insert(node.table.clone(), table);
+    }
+    Ok(())
+}
+
+/// The columns that a step makes.
+async fn schema_of(
+    step: &dyn Step,
+    inputs: &Tables,
+    session: &SessionContext,
+) -> Result<SchemaRef> {
+    let ctx = StepContext::new(step.name(), inputs, session.clone(), true);
+    // Whoever puts a DAG together gets an error, not the panic of a step.
+    let planned = AssertUnwindSafe(step.plan(&ctx)).catch_unwind().await;
+    let planned = planned.map_err(|panic| Error::Panicked {
+        step: step.name().to_owned(),
+        message: message_of(panic.as_ref()),
+    })?;
+    let frame = planned.map_err(|error| Error::of_step(step.name(), error))?;
+    analyze(session, &frame).map_err(|error| Error::of_step(step.name(), error))?;
+    Ok(Arc::clone(frame.schema().inner()))
+}
+
+/// The text of a panic, which is what `panic!` makes of its arguments.
+pub(super) fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "without a message".to_owned())
+}
+
+async fn check_expectations(
+    session: &SessionContext,
+    node: &Node,
+    table: &Arc<dyn TableProvider>,
+) -> Result<()> {
+    let plans = audit::plans(session, &node.table, table, &node.expectations).await?;
+    for (plan, expectation) in plans.iter().zip(&node.expectations) {
+        analyze(session, plan)
+            .map_err(|error| Error::of_expectation(expectation.name(), &node.table, error))?;
+    }
+    Ok(())
+}
+
+/// Types are resolved by the analyzer only, not when a plan is built.
+fn analyze(session: &SessionContext, frame: &DataFrame) -> EngineResult<()> {
+    let state = session.state();
+    let plan = frame.logical_plan().clone();
+    state
+        .analyzer()
+        .execute_and_check(plan, state.config_options(), |_, _| ())
+        .map(drop)
+}
+
+/// Adds to a session the functions of the DAG and the tables that a node may see; returns the inputs of
+/// its step.
+pub(super) fn register(
+    session: &SessionContext,
+    tables: &Tables,
+    node: &Node,
+    functions: &[ScalarUDF],
+) -> EngineResult<Tables> {
+    for function in functions {
+        session.register_udf(function.clone());
+    }
+    let mut inputs = Tables::new();
+    for name in node.dependencies() {
+        let Some(table) = tables.get(name) else {
+            continue;
+        };
+        session.register_table(TableReference::bare(name.as_str()), Arc::clone(table))?;
+        if node.inputs.contains(name) {
+            inputs.insert(name.clone(), Arc::clone(table));
+        }
+    }
+    Ok(inputs)
+}

@@ -1,0 +1,293 @@
+//! [`Dag`]: steps put together.
+//!
+//! A DAG is sources, steps and what is expected of their tables. Each step declares the tables that it
+//! reads, and so the order follows; nobody writes it down.
+//!
+//! ```text
+//! builder ──build──▶ Dag ──run──▶ DagRun
+//!    names, cycles    │             what was made, what was not and why, how long it took
+//!    columns, types   └─lineage──▶ text, JSON, Mermaid
+//! ```
+//!
+//! **Built.** [`DagBuilder::build`] refuses what cannot run before anything is read: tables that nothing
+//! makes or two steps make, cycles, and, by planning every step on empty tables, columns that are not
+//! there, types that do not fit, and schemas that a step declares and does not keep.
+//!
+//! **Run.** [`Dag::run`] starts a step as soon as its inputs are there, several at once. Each step sees
+//! its declared inputs in a session of its own, so that it cannot read anything else. What a step makes
+//! is materialized, audited and published (see [`materialize`](crate::materialize) and
+//! [`quality`](crate::quality)). If one fails, what depends on it is skipped and the rest goes on; the
+//! run then ends with an error that holds all that was made.
+//!
+//! A DAG holds no state: it can be run again, and several times at once on different warehouses.
+
+mod check;
+mod graph;
+mod lineage;
+mod report;
+mod run;
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::logical_expr::ScalarUDF;
+
+pub use lineage::{Lineage, LineageKind, LineageTable};
+pub use report::{DagEvent, TableReport, TableStatus};
+pub use run::DagRun;
+
+use crate::error::Result;
+use crate::materialize::Materialization;
+use crate::quality::Expectation;
+use crate::source::{IntoSource, Source};
+use crate::sql::SqlStep;
+use crate::step::Step;
+use crate::warehouse::Warehouse;
+
+/// Steps put together, checked and ready to run.
+///
+/// Cloning is cheap and shares.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use reco_transform::{Dag, Warehouse, step_fn, unique};
+///
+/// let dag = Dag::builder()
+///     .sql("numbers", "select * from (values (1), (2), (2)) as t (n)")
+///     .step(step_fn("distinct_numbers", ["numbers"], |ctx| ctx.table("numbers")?.distinct()))
+///     .expect("distinct_numbers", unique(["n"]))
+///     .build()?;
+/// let run = dag.run(&Warehouse::in_memory()).await?;
+/// assert_eq!(run.table("distinct_numbers")?.count().await?, 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Dag {
+    /// In an order in which every table comes after those that it reads.
+    nodes: Arc<[Arc<Node>]>,
+    functions: Arc<[ScalarUDF]>,
+    /// Whether every step could be planned on empty tables without waiting for anything.
+    is_checked: bool,
+}
+
+/// A table of a DAG and how it comes about.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) table: String,
+    pub(crate) origin: Origin,
+    /// What the step reads.
+    pub(crate) inputs: Vec<String>,
+    /// What else has to be there for the audit.
+    pub(crate) audit_inputs: Vec<String>,
+    pub(crate) materialization: Materialization,
+    pub(crate) expectations: Vec<Expectation>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Origin {
+    Source(Source),
+    Sql(SqlStep),
+    Step(Box<dyn Step>),
+}
+
+impl Node {
+    /// The tables that have to be made before, each once.
+    pub(crate) fn dependencies(&self) -> impl Iterator<Item = &String> {
+        let audit_only = self
+            .audit_inputs
+            .iter()
+            .filter(|table| !self.inputs.contains(table));
+        self.inputs.iter().chain(audit_only)
+    }
+}
+
+impl Dag {
+    /// Puts a DAG together.
+    #[must_use]
+    pub fn builder() -> DagBuilder {
+        DagBuilder::default()
+    }
+
+    /// The tables, each after those that it reads; sources first where nothing else decides.
+    #[must_use]
+    pub fn tables(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.nodes.iter().map(|node| node.table.as_str())
+    }
+
+    /// Which table is made of which, as text, JSON or a drawing.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        Lineage::of(&self.nodes)
+    }
+
+    /// Makes all tables.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Incomplete`](crate::Error::Incomplete) if a step failed: it holds the run, with the
+    /// tables that were made all the same.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the steps that are running. Delta tables hold the version before or
+    /// the one after, never a part of one.
+    pub async fn run(&self, warehouse: &Warehouse) -> Result<DagRun> {
+        self.run_observed(warehouse, |_| ()).await
+    }
+
+    /// As [`run`](Self::run), and says when a step starts and ends.
+    ///
+    /// The observer is called by the task that awaits this, between steps; it cannot change the run.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use reco_transform::{Dag, DagEvent, Warehouse};
+    ///
+    /// let dag = Dag::builder().sql("one", "select 1 as n").build()?;
+    /// let mut done = Vec::new();
+    /// dag.run_observed(&Warehouse::in_memory(), |event| {
+    ///     if let DagEvent::Finished(report) = event {
+    ///         done.push(report.to_string());
+    ///     }
+    /// })
+    /// .await?;
+    /// assert!(done[0].starts_with("one: built, 1 rows"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn run_observed(
+        &self,
+        warehouse: &Warehouse,
+        observer: impl FnMut(DagEvent<'_>) + Send,
+    ) -> Result<DagRun> {
+        Box::pin(run::run(self, warehouse, observer)).await
+    }
+}
+
+/// Puts a [`Dag`] together; made by [`Dag::builder`].
+///
+/// Nothing is refused before [`build`](Self::build), so the order of the calls does not matter.
+#[derive(Default)]
+pub struct DagBuilder {
+    tables: Vec<Declared>,
+    expectations: Vec<(String, Expectation)>,
+    materializations: Vec<(String, Materialization)>,
+    default_materialization: Materialization,
+    functions: Vec<ScalarUDF>,
+}
+
+/// A table as declared; a query that cannot be read is reported when the DAG is built.
+struct Declared {
+    table: String,
+    origin: Result<Origin>,
+}
+
+impl DagBuilder {
+    /// Adds a table that is read from elsewhere: a raw table, alone or shared, or a [`Source`].
+    #[must_use]
+    pub fn source<Kind>(self, name: impl Into<String>, source: impl IntoSource<Kind>) -> Self {
+        self.declare(name.into(), Ok(Origin::Source(source.into_source())))
+    }
+
+    /// Adds a table that a query makes; the tables that it names are its inputs.
+    #[must_use]
+    pub fn sql(self, name: impl Into<String>, query: impl Into<String>) -> Self {
+        let name = name.into();
+        let step = SqlStep::new(name.clone(), query);
+        self.declare(name, step.map(Origin::Sql))
+    }
+
+    /// Adds a table that a step makes.
+    #[must_use]
+    pub fn step(self, step: impl Step) -> Self {
+        self.declare(step.name().to_owned(), Ok(Origin::Step(Box::new(step))))
+    }
+
+    fn declare(mut self, table: String, origin: Result<Origin>) -> Self {
+        self.tables.push(Declared { table, origin });
+        self
+    }
+
+    /// Expects something of a table before it is published; see [`quality`](crate::quality).
+    ///
+    /// Of a source, too: then nothing that reads it runs if it fails.
+    #[must_use]
+    pub fn expect(mut self, table: impl Into<String>, expectation: Expectation) -> Self {
+        self.expectations.push((table.into(), expectation));
+        self
+    }
+
+    /// Says where the rows of a table are kept. Said twice, the last counts.
+    #[must_use]
+    pub fn materialize(
+        mut self,
+        table: impl Into<String>,
+        materialization: Materialization,
+    ) -> Self {
+        self.materializations.push((table.into(), materialization));
+        self
+    }
+
+    /// Says where the rows of all other tables are kept. Default [`Materialization::Memory`].
+    #[must_use]
+    pub fn materialize_others(self, materialization: Materialization) -> Self {
+        Self {
+            default_materialization: materialization,
+            ..self
+        }
+    }
+
+    /// Adds a function that queries can call.
+    #[must_use]
+    pub fn function(mut self, function: ScalarUDF) -> Self {
+        self.functions.push(function);
+        self
+    }
+
+    /// Checks it all.
+    ///
+    /// Every step is planned on empty tables. A step whose plan has to wait for something, against the
+    /// advice of [`Step`], is checked at the start of each run instead, with all that follow.
+    ///
+    /// # Errors
+    ///
+    /// What cannot run, by name, with the nearest name that would do:
+    /// [`UnknownInput`](crate::Error::UnknownInput), [`UnknownTable`](crate::Error::UnknownTable),
+    /// [`UnknownColumn`](crate::Error::UnknownColumn),
+    /// [`DuplicateTable`](crate::Error::DuplicateTable), [`InvalidName`](crate::Error::InvalidName),
+    /// [`Cycle`](crate::Error::Cycle), [`MaterializedSource`](crate::Error::MaterializedSource),
+    /// [`InvalidSql`](crate::Error::InvalidSql), [`NotASelect`](crate::Error::NotASelect),
+    /// [`BrokenSchema`](crate::Error::BrokenSchema), and [`Step`](crate::Error::Step) for the rest of
+    /// what can be wrong with a query.
+    pub fn build(self) -> Result<Dag> {
+        let functions = self.functions.clone().into();
+        let nodes = graph::arrange(self)?;
+        let mut dag = Dag {
+            nodes,
+            functions,
+            is_checked: true,
+        };
+        dag.is_checked = check::check_now(&dag)?;
+        Ok(dag)
+    }
+}
+
+impl fmt::Debug for DagBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tables: Vec<&String> = self.tables.iter().map(|declared| &declared.table).collect();
+        f.debug_struct("DagBuilder")
+            .field("tables", &tables)
+            .finish_non_exhaustive()
+    }
+}

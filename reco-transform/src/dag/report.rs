@@ -1,0 +1,86 @@
+//! What became of the tables of a run.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reco_core::CheckReport;
+
+use crate::error::Error;
+
+/// What became of a table in a run.
+#[derive(Debug, Clone)]
+pub struct TableReport {
+    /// The table.
+    pub table: String,
+    /// Whether it was made.
+    pub status: TableStatus,
+    /// How many rows it has, where that is known: not for a source or a view that nothing is
+    /// expected of.
+    pub n_rows: Option<u64>,
+    /// How long it took to make, audit and publish it.
+    pub duration: Duration,
+    /// The version that was published, for a Delta table.
+    pub version: Option<u64>,
+    /// What was found of what is expected; without results if it was not looked at.
+    pub checks: CheckReport,
+}
+
+/// Whether a table was made in a run.
+#[derive(Debug, Clone)]
+pub enum TableStatus {
+    /// It was made and passed its audit.
+    Built,
+    /// It could not be made, or did not pass.
+    Failed {
+        /// Why.
+        error: Arc<Error>,
+    },
+    /// It was not tried.
+    Skipped {
+        /// The table whose failure it would have built upon.
+        because_of: String,
+    },
+}
+
+impl fmt::Display for TableReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.table, self.status)?;
+        if let Some(n_rows) = self.n_rows {
+            write!(f, ", {n_rows} rows")?;
+        }
+        if let Some(version) = self.version {
+            write!(f, ", version {version}")?;
+        }
+        if !matches!(self.status, TableStatus::Skipped { .. }) {
+            write!(f, ", {:.3} s", self.duration.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for TableStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Built => f.write_str("built"),
+            Self::Failed { .. } => f.write_str("failed"),
+            Self::Skipped { because_of } => write!(f, "skipped because of {because_of}"),
+        }
+    }
+}
+
+/// Something that happens during a run.
+#[derive(Debug, Clone, Copy)]
+pub enum DagEvent<'a> {
+    /// A table is being made.
+    Started {
+        /// The table.
+        table: &'a str,
+        /// How many tables are done.
+        n_done: usize,
+        /// How many tables there are.
+        n_tables: usize,
+    },
+    /// A table is done: made, failed or skipped.
+    Finished(&'a TableReport),
+}

@@ -1,0 +1,72 @@
+//! [`session_dataset`]: a table as the sessions that models are fitted on.
+
+use datafusion::error::{DataFusionError, Result as EngineResult};
+use datafusion::logical_expr::{Expr, ident};
+use datafusion::prelude::DataFrame;
+use futures::TryStreamExt;
+use reco_core::{Interaction, Record, SessionDataset, SessionEncoding, nearest};
+
+use crate::error::{Error, Result};
+
+/// Reads the rows of a frame as [`Interaction`]s into a data set.
+///
+/// Rows are sorted by session and time, then by `id` if there is such a column, then by item, and
+/// streamed: interactions at the same time come in the same order in every run. `table` names the rows
+/// in errors.
+///
+/// # Errors
+///
+/// [`Error::Dataset`] if a column is missing, holds NULL or another type, or if there is no row;
+/// [`Error::Read`] if the rows cannot be computed.
+pub async fn session_dataset(
+    table: &str,
+    frame: DataFrame,
+    encoding: SessionEncoding,
+) -> Result<SessionDataset> {
+    let invalid = |source| Error::Dataset {
+        table: table.to_owned(),
+        source,
+    };
+    let failed = |source: DataFusionError| Error::Read {
+        table: table.to_owned(),
+        source,
+    };
+    let names: Vec<String> = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    let wanted = Interaction::schema();
+    for field in wanted.fields() {
+        if !names.contains(field.name()) {
+            return Err(invalid(reco_core::Error::MissingColumn {
+                table: table.to_owned(),
+                column: field.name().clone(),
+                nearest: nearest(field.name(), &names),
+            }));
+        }
+    }
+    let sorted = in_order(frame, &names).map_err(failed)?;
+    let mut batches = sorted.execute_stream().await.map_err(failed)?;
+    let mut builder = SessionDataset::builder(encoding);
+    while let Some(batch) = batches.try_next().await.map_err(failed)? {
+        builder.push_batch(&batch).map_err(invalid)?;
+    }
+    builder.build().map_err(invalid)
+}
+
+fn in_order(frame: DataFrame, names: &[String]) -> EngineResult<DataFrame> {
+    let columns = |names: &[&str]| names.iter().map(|name| ident(*name)).collect::<Vec<Expr>>();
+    let order: &[&str] = if names.iter().any(|name| name == "id") {
+        &["session_id", "occurred_at", "id", "item_id"]
+    } else {
+        &["session_id", "occurred_at", "item_id"]
+    };
+    let order = columns(order)
+        .into_iter()
+        .map(|column| column.sort(true, true));
+    frame
+        .sort(order.collect())?
+        .select(columns(&["session_id", "item_id", "occurred_at"]))
+}

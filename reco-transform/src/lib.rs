@@ -1,0 +1,71 @@
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]
+//! Raw events to interactions: a DAG of SQL and Rust steps on [DataFusion](datafusion).
+//!
+//! ```text
+//! RawTable ─source─▶ Dag of Steps ─audit─▶ Warehouse (Delta, memory) ─▶ SessionDataset
+//! ```
+//!
+//! * [`step`], [`sql`]: what makes one table of others, in Rust or SQL.
+//! * [`source`]: where rows come from.
+//! * [`dag`]: steps put together, checked before anything is read, run in parallel, drawn.
+//! * [`quality`]: what is expected of a table before it is published.
+//! * [`materialize`], [`warehouse`]: where the rows of a table are kept.
+//! * [`steps`]: sessions, duplicates, support: the steps that every shop needs.
+//! * [`dataset`]: a table as the sessions that models are fitted on.
+//!
+//! # Examples
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use reco_core::{Interaction, Record};
+//! use reco_transform::{Dag, Source, Warehouse, not_null};
+//!
+//! let clicks = [("monday", "hat"), ("monday", "scarf"), ("tuesday", "hat")].map(|(session, item)| {
+//!     Interaction {
+//!         session: session.into(),
+//!         item: item.into(),
+//!         occurred_at: reco_core::Timestamp::UNIX_EPOCH,
+//!     }
+//! });
+//! let clicks = Source::batches(Interaction::schema(), vec![Interaction::to_batch(&clicks)?])?;
+//!
+//! let dag = Dag::builder()
+//!     .source("clicks", clicks)
+//!     .sql("interactions", "select * from clicks where item_id <> 'scarf'")
+//!     .expect("interactions", not_null("item_id"))
+//!     .build()?;
+//! let run = dag.run(&Warehouse::in_memory()).await?;
+//! assert_eq!(run.dataset("interactions").await?.n_sessions(), 2);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod dag;
+pub mod dataset;
+pub mod error;
+pub mod materialize;
+pub mod quality;
+pub mod source;
+pub mod sql;
+pub mod step;
+pub mod steps;
+pub mod warehouse;
+
+pub use datafusion;
+
+pub use dag::{
+    Dag, DagBuilder, DagEvent, DagRun, Lineage, LineageKind, LineageTable, TableReport, TableStatus,
+};
+pub use dataset::session_dataset;
+pub use error::{Error, Result};
+pub use materialize::Materialization;
+pub use quality::{
+    Expectation, accepted_values, between, expect_no_rows, expect_sql, not_null, relationships,
+    row_count, unique,
+};
+pub use source::{IntoSource, Source};
+pub use sql::SqlStep;
+pub use step::{Step, StepContext, StepExt, WithSchema, step_fn};
+pub use steps::{Deduplicate, MinSupport, Sessionize};
+pub use warehouse::{Warehouse, WarehouseConfig};
