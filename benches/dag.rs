@@ -1,5 +1,10 @@
 //! The steps from raw events to interactions: events per second through DataFusion, in memory.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench without its set-up measures nothing"
+)]
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use reco_core::testing::{SyntheticShop, SyntheticShopConfig};
 use reco_core::{Event, Record};

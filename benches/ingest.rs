@@ -1,5 +1,10 @@
 //! Landing and replaying events: events per second into and out of the raw Delta table on local disk.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench without its set-up measures nothing"
+)]
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::TryStreamExt;
 use reco_core::testing::{SyntheticShop, SyntheticShopConfig};
@@ -36,7 +41,7 @@ fn ingest(c: &mut Criterion) {
         b.to_async(&runtime).iter_batched(
             || {
                 sequence += 1;
-                (BatchId::new("bench", sequence), events.clone())
+                (BatchId::new("bench", sequence).unwrap(), events.clone())
             },
             |(id, events)| {
                 let table = table.clone();
@@ -50,7 +55,7 @@ fn ingest(c: &mut Criterion) {
         .block_on(DeltaTable::<Event>::open_local(folder.path().join("scan")))
         .unwrap();
     runtime
-        .block_on(table.write_batch(&BatchId::new("bench", 1), events.clone()))
+        .block_on(table.write_batch(&BatchId::new("bench", 1).unwrap(), events.clone()))
         .unwrap();
     group.bench_function("replay from Delta", |b| {
         b.to_async(&runtime).iter(|| async {

@@ -1,5 +1,10 @@
 //! Answering: µs per request of the inference handle, in process, on one thread, by catalogue size.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench without its set-up measures nothing"
+)]
+
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -2,6 +2,11 @@
 //!
 //! `peers/compare.py` runs the same beside gensim and PyTorch on files of yours and prints ratios.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench without its set-up measures nothing"
+)]
+
 use std::ops::ControlFlow;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use reco_core::object_store::memory::InMemory;
 use reco_core::testing::{SyntheticShop, SyntheticShopConfig};
 use reco_core::{
-    Error, ItemIdx, Model, ModelArtifact, ModelLoader, ModelRegistry, Ranking, Session,
+    Error, ItemId, ItemIdx, Model, ModelArtifact, ModelLoader, ModelRegistry, Ranking, Session,
     SessionDataset, SessionEncoder, SessionEncoding, TrainSet,
 };
 use reco_serve::Recommender;
@@ -141,18 +141,16 @@ impl ModelLoader for MarkovLoader {
     )]
     fn load(&self, artifact: &ModelArtifact) -> reco_core::Result<Arc<dyn Model>> {
         let encoder = artifact.encoder()?;
-        let n_pairs = artifact
-            .tensor_shapes()?
-            .get("pairs")
-            .map_or(0, |shape| shape[0]);
+        let shapes = artifact.tensor_shapes()?;
+        let pairs = artifact.tensor("pairs", shapes.get("pairs").map_or(&[], Vec::as_slice))?;
         let mut next = vec![BTreeMap::new(); encoder.vocabulary().len()];
-        let pairs = artifact.tensor("pairs", &[n_pairs, 3])?;
         for &[from, to, count] in pairs.as_chunks::<3>().0 {
             let item = |position: f32| Some(position as usize).filter(|&item| item < next.len());
             let (Some(from), Some(to)) = (item(from), item(to)) else {
+                let source = "a pair names no item".into();
                 return Err(Error::Model {
                     kind: KIND.to_owned(),
-                    source: "a pair names no item".into(),
+                    source,
                 });
             };
             next[from].insert(ItemIdx(to as u32), count);
@@ -170,20 +168,16 @@ async fn main() -> anyhow::Result<()> {
     for view in shop.interactions() {
         sessions.push(&view.session, view.item.as_str(), view.occurred_at)?;
     }
-    let split = sessions.build()?.split_last_days(1)?;
+    let split = sessions.build()?.split_last_days(2)?;
 
     let mut out = stdout();
     let mut ignore = |_: &EpochReport| ControlFlow::Continue(());
     let markov = MarkovTrainer.fit(&split.train, &mut ignore)?;
     let popularity = PopularityTrainer.fit(&split.train, &mut ignore)?;
     let metrics = [Recall::at(20), Mrr::at(20)];
+    let floor = evaluate(&popularity, &split.test, &metrics)?;
     let scores = evaluate(&markov, &split.test, &metrics)?;
-    writeln!(out, "markov      {scores}")?;
-    writeln!(
-        out,
-        "popularity  {}",
-        evaluate(&popularity, &split.test, &metrics)?
-    )?;
+    writeln!(out, "popularity  {floor}\nmarkov      {scores}")?;
 
     let registry = ModelRegistry::new(Arc::new(InMemory::new()));
     let artifact = markov.to_artifact()?.with_scores(&scores);
@@ -191,17 +185,7 @@ async fn main() -> anyhow::Result<()> {
     registry.promote("next-item", version, "champion").await?;
 
     // The contract of a model, as a test suite.
-    let some: Vec<Session> = split
-        .test
-        .sessions()
-        .take(20)
-        .map(|session| {
-            session
-                .iter()
-                .map(|&item| split.test.vocabulary().item(item).clone())
-                .collect()
-        })
-        .collect();
+    let some: Vec<Session> = (0..20).map(|session| split.test.decode(session)).collect();
     reco_core::testing::model(&markov, &some);
 
     let recommender = Recommender::builder(registry, "next-item")
@@ -209,10 +193,7 @@ async fn main() -> anyhow::Result<()> {
         .open()
         .await?;
     let answer = recommender.recommend(&some[0], 3)?;
-    writeln!(
-        out,
-        "version {} recommends {:?}",
-        answer.version, answer.ranking
-    )?;
+    let items: Vec<&str> = answer.ranking.items().map(ItemId::as_str).collect();
+    writeln!(out, "version {} recommends {items:?}", answer.version)?;
     Ok(())
 }

@@ -104,7 +104,8 @@ async fn main() -> anyhow::Result<()> {
 
     // ## In a pipeline
     //
-    // `tee` writes every batch to both; a receipt names the lesser durability of the two.
+    // `tee` writes every batch to both; a receipt names the better durability of the two, since an
+    // event survives where one copy does.
     let table = MemoryTable::<Event>::new();
     let sink = table.clone().tee(JsonLines::create(&path).await?);
     let shop = SyntheticShop::new(SyntheticShopConfig::default())?;

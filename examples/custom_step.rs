@@ -122,6 +122,9 @@ async fn main() -> anyhow::Result<()> {
         Err(reco_transform::Error::Incomplete { run, .. }) => {
             for report in run.reports() {
                 writeln!(out, "{report}")?;
+                for failure in report.checks.failures() {
+                    writeln!(out, "  {failure}")?;
+                }
             }
             Ok(())
         }

@@ -30,7 +30,7 @@ impl Fitted {
     /// Its row in the report.
     pub(crate) fn row(&self, version: ModelVersion) -> ModelRow {
         ModelRow {
-            name: format!("{}, version {version}", self.artifact.kind()),
+            kind: self.artifact.kind().to_owned(),
             version,
             losses: self.losses.clone(),
             fit_seconds: self.fit_seconds,
@@ -146,7 +146,6 @@ pub(crate) fn table(fitted: &[Fitted]) -> String {
 /// Beginnings of test sessions and the item that came next, spread over the test set: sessions that
 /// saw three to six items and went on to a new one.
 pub(crate) fn sample_queries(test: &TestSet, n: usize) -> Vec<(Vec<ItemId>, ItemId)> {
-    let item = |idx: &reco_core::ItemIdx| test.vocabulary().item(*idx).clone();
     let suitable: Vec<usize> = (0..test.n_sessions())
         .filter(|&session| {
             let items = test.session(session);
@@ -156,15 +155,12 @@ pub(crate) fn sample_queries(test: &TestSet, n: usize) -> Vec<(Vec<ItemId>, Item
         .collect();
     let step = (suitable.len() / n).max(1);
     let chosen = suitable.iter().step_by(step).take(n);
-    chosen
-        .map(|&session| {
-            let (next, seen) = test
-                .session(session)
-                .split_last()
-                .expect("no session is empty");
-            (seen.iter().map(item).collect(), item(next))
-        })
-        .collect()
+    let cut = |&session: &usize| {
+        let items = test.decode(session).items().to_vec();
+        let (next, seen) = items.split_last().expect("no session is empty");
+        (seen.to_vec(), next.clone())
+    };
+    chosen.map(cut).collect()
 }
 
 /// Writes sessions in the form that the example `evaluate` and the peers' scripts read.

@@ -141,7 +141,7 @@ async fn main() -> anyhow::Result<()> {
     registry
         .promote("next-item", best.version, "champion")
         .await?;
-    writeln!(say, "4  {} is the champion", best.name)?;
+    writeln!(say, "4  {best} is the champion")?;
 
     // ## 5. A handle serves it inside this process
     let recommender = Recommender::builder(registry, "next-item")
@@ -166,8 +166,7 @@ async fn main() -> anyhow::Result<()> {
                 .collect(),
             by: by
                 .context("the handle serves what was published")?
-                .name
-                .clone(),
+                .to_string(),
         });
     }
     for sample in &samples {

@@ -31,15 +31,6 @@ pub(crate) fn headline(
 /// The picture of the pipeline: the tables of the DAG, then the models and what serves them.
 pub(crate) fn graph(dag: &Dag, run: &DagRun, models: &[ModelRow]) -> Graph {
     let mut graph = Graph::default();
-    let none: &[&str] = &[];
-    graph.add(
-        Node {
-            name: "shoppers".to_owned(),
-            kind: "part",
-            note: "what they do".to_owned(),
-        },
-        none,
-    );
     for table in dag.lineage().tables {
         let report = run.report(&table.table);
         let rows = report.and_then(|report| report.n_rows);
@@ -58,28 +49,23 @@ pub(crate) fn graph(dag: &Dag, run: &DagRun, models: &[ModelRow]) -> Graph {
             kind,
             note,
         };
-        match table.kind {
-            LineageKind::Source => graph.add(node, &["shoppers"]),
-            LineageKind::Sql | LineageKind::Step => graph.add(node, &table.inputs),
-        }
+        graph.add(node, &table.inputs);
     }
     for model in models {
-        let note = format!("fitted in {:.1} s", model.fit_seconds);
-        graph.add(
-            Node {
-                name: model.name.clone(),
-                kind: "model",
-                note,
-            },
-            &["interactions"],
-        );
+        let note = format!("version {}, {:.1} s", model.version, model.fit_seconds);
+        let node = Node {
+            name: model.kind.clone(),
+            kind: "model",
+            note,
+        };
+        graph.add(node, &["interactions"]);
     }
-    let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+    let names: Vec<&str> = models.iter().map(|model| model.kind.as_str()).collect();
     graph.add(
         Node {
             name: "registry".to_owned(),
             kind: "part",
-            note: "next-item, champion".to_owned(),
+            note: "versions, aliases".to_owned(),
         },
         &names,
     );
@@ -102,7 +88,7 @@ pub(crate) fn summary(landed: &Landed, run: &DagRun, report: &Report) -> anyhow:
     }
     let models = report.models.iter().map(|model| {
         json!({
-            "name": model.name,
+            "kind": model.kind,
             "version": model.version,
             "champion": model.champion,
             "fit_seconds": model.fit_seconds,

@@ -48,7 +48,7 @@ pub(crate) fn line(values: &[f64]) -> Markup {
 }
 
 /// A horizontal bar for each name, with its value; the marked one stands out.
-pub(crate) fn bars(rows: &[(&str, f64, bool)]) -> Markup {
+pub(crate) fn bars(rows: &[(String, f64, bool)]) -> Markup {
     const WIDTH: f64 = 320.0;
     const ROW: f64 = 40.0;
     let most = rows.iter().map(|row| row.1).fold(f64::EPSILON, f64::max);

@@ -22,8 +22,8 @@ pub(crate) struct Node {
     pub note: String,
 }
 
-const BOX: (f64, f64) = (168.0, 50.0);
-const GAP: (f64, f64) = (46.0, 20.0);
+const BOX: (f64, f64) = (136.0, 48.0);
+const GAP: (f64, f64) = (24.0, 16.0);
 
 impl Graph {
     /// Adds a box that reads the boxes of the given names; names that are not there are passed over.
@@ -53,7 +53,7 @@ impl Graph {
             )
         };
         html! {
-            svg.graph viewBox=(format!("0 0 {width} {height}")) width=(width) role="img" {
+            svg.graph viewBox=(format!("0 0 {width} {height}")) role="img" {
                 @for &(from, to) in &self.edges {
                     @let (x1, y1) = corner(places[from]);
                     @let (x2, y2) = corner(places[to]);
@@ -65,8 +65,8 @@ impl Graph {
                     @let (x, y) = corner(place);
                     g class=(node.kind) {
                         rect.box x=(x) y=(y) width=(BOX.0) height=(BOX.1) rx="7" {}
-                        text.name x=(x + 12.0) y=(y + 21.0) { (node.name) }
-                        text.note x=(x + 12.0) y=(y + 38.0) { (node.note) }
+                        text.name x=(x + 10.0) y=(y + 21.0) { (node.name) }
+                        text.note x=(x + 10.0) y=(y + 38.0) { (node.note) }
                     }
                 }
             }

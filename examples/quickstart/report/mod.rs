@@ -32,8 +32,8 @@ pub(crate) struct Report {
 /// A model of the run.
 #[derive(Debug)]
 pub(crate) struct ModelRow {
-    /// Its kind and version: `gru4rec, version 3`.
-    pub name: String,
+    /// What kind of model it is.
+    pub kind: String,
     /// Its version in the registry.
     pub version: ModelVersion,
     /// Mean loss of each epoch.
@@ -44,6 +44,12 @@ pub(crate) struct ModelRow {
     pub scores: Vec<(String, f64)>,
     /// Whether the alias points at it.
     pub champion: bool,
+}
+
+impl fmt::Display for ModelRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, version {}", self.kind, self.version)
+    }
 }
 
 impl ModelRow {
@@ -142,7 +148,7 @@ impl Report {
             div.panels {
                 @for model in self.models.iter().filter(|model| model.losses.len() > 1) {
                     figure {
-                        figcaption { (model.name) " · training loss by epoch" }
+                        figcaption { (model) " · training loss by epoch" }
                         (chart::line(&model.losses))
                     }
                 }
@@ -157,14 +163,14 @@ impl Report {
                 @for (index, (metric, _)) in metrics.iter().enumerate() {
                     figure {
                         figcaption { (metric) }
-                        (chart::bars(&self.models.iter().map(|m| (m.name.as_str(), m.scores[index].1, m.champion)).collect::<Vec<_>>()))
+                        (chart::bars(&self.models.iter().map(|m| (m.to_string(), m.scores[index].1, m.champion)).collect::<Vec<_>>()))
                     }
                 }
             }
             div.scroll { table {
                 thead { tr { th { "model" } @for (metric, _) in metrics { th.number { (metric) } } th.number { "fitted in" } } }
                 tbody { @for model in &self.models { tr.champion[model.champion] {
-                    td { (model.name) @if model.champion { " " span.badge { "champion" } } }
+                    td { (model) @if model.champion { " " span.badge { "champion" } } }
                     @for (_, value) in &model.scores { td.number { (format!("{value:.4}")) } }
                     td.number { (format!("{:.1} s", model.fit_seconds)) }
                 } } }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Interaction, SessionEncoder, SessionEncoding};
+use super::{Interaction, Session, SessionEncoder, SessionEncoding};
 use crate::artifact::hex;
 use crate::error::{Error, Result};
 use crate::record::project;
@@ -94,6 +94,19 @@ impl SessionDataset {
         &self.items[self.offsets[session]..self.offsets[session + 1]]
     }
 
+    /// A session as the shop names its items: what a model is asked with.
+    ///
+    /// # Panics
+    ///
+    /// If `session` is not below [`n_sessions`](Self::n_sessions).
+    #[must_use]
+    pub fn decode(&self, session: usize) -> Session {
+        let items = self.session(session).iter();
+        items
+            .map(|&item| self.vocabulary().item(item).clone())
+            .collect()
+    }
+
     /// The items of each session, in order.
     #[must_use]
     pub fn sessions(&self) -> impl ExactSizeIterator<Item = &[ItemIdx]> {
@@ -163,6 +176,19 @@ impl SessionDataset {
                 .and_then(|&t| Timestamp::from_microsecond(t).ok()),
             sha256: hex(&digest.finalize()),
         }
+    }
+
+    /// The sessions of at least so many interactions, with a vocabulary of their own items.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyDataset`] if there is none.
+    pub fn of_at_least(&self, n_interactions: usize) -> Result<Self> {
+        let long = self.select(|session| self.session(session).len() >= n_interactions)?;
+        if long.n_sessions() == 0 {
+            return Err(Error::EmptyDataset { part: "data" });
+        }
+        Ok(long)
     }
 
     /// The sessions for which `keep` says so, with a vocabulary of their own items.
@@ -413,6 +439,14 @@ mod tests {
         assert_eq!(names(&dataset), [["x", "y", "x"]]);
         assert_eq!(dataset.times(0), [1_000_000, 3_000_000, 4_000_000]);
         assert_eq!(dataset.vocabulary().counts(), [2, 1]);
+    }
+
+    #[test]
+    fn items_of_short_sessions_leave_with_them() {
+        let dataset = build(&[("a", "x", 1), ("b", "y", 2), ("b", "z", 3)], false);
+        assert_eq!(names(&dataset.of_at_least(2).unwrap()), [["y", "z"]]);
+        let error = dataset.of_at_least(3).unwrap_err();
+        assert_eq!(error.to_string(), "the data set holds no session");
     }
 
     #[test]

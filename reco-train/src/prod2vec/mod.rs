@@ -204,7 +204,7 @@ impl Prod2VecConfig {
 ///
 /// let mut builder = SessionDataset::builder(SessionEncoding::default());
 /// for session in 0..200 {
-///     let items = [["hat", "scarf"], ["racket", "ball"]][session % 2];
+///     let items = [["hat", "scarf", "gloves"], ["racket", "ball", "net"]][session % 2];
 ///     for item in items {
 ///         builder.push(&session.to_string(), item, "2024-05-01T10:00Z".parse()?)?;
 ///     }
@@ -215,8 +215,11 @@ impl Prod2VecConfig {
 /// let config = Prod2VecConfig { vector_size: 8, sample: 0.0, alpha: 0.1, epochs: 20, ..Default::default() };
 /// let trainer = Prod2VecTrainer::new(config, Engine::cpu(1));
 /// let model = trainer.fit(&split.train, &mut |_| ControlFlow::Continue(()))?;
-/// let ranking = model.recommend(&["hat"].into_iter().collect(), 2)?;
-/// assert_eq!(ranking.items().map(|item| item.as_str()).collect::<Vec<_>>(), ["hat", "scarf"]);
+/// let ranking = model.recommend(&["hat"].into_iter().collect(), 3)?;
+/// let mut items: Vec<_> = ranking.items().map(|item| item.as_str()).collect();
+/// assert_eq!(items[0], "hat");
+/// items.sort();
+/// assert_eq!(items, ["gloves", "hat", "scarf"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
