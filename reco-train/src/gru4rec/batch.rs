@@ -44,10 +44,9 @@ impl Batch {
 /// Each lane holds a session; a lane whose session ends takes the next one, and is dropped when there is
 /// none left.
 #[derive(Debug)]
-pub(super) struct Minibatches<'a> {
-    dataset: &'a SessionDataset,
-    /// The sessions that have a pair.
-    sessions: Vec<usize>,
+pub(super) struct Minibatches {
+    /// The sessions that have a pair, with a vocabulary of their items.
+    dataset: SessionDataset,
     sampler: NegativeSampler,
     rng: Xoshiro256PlusPlus,
     dim: usize,
@@ -58,7 +57,7 @@ pub(super) struct Minibatches<'a> {
     target_weight: Vec<f32>,
     negative_weight: Vec<f32>,
     lanes: Vec<Lane>,
-    /// The first of `sessions` that no lane has taken.
+    /// The first session that no lane has taken.
     upcoming: usize,
     drawn: Vec<u32>,
     /// How often each item was drawn; all 0 between batches.
@@ -72,39 +71,28 @@ struct Lane {
     previous: Option<u32>,
 }
 
-impl<'a> Minibatches<'a> {
+impl Minibatches {
     /// # Errors
     ///
     /// [`Error::NothingToLearn`] if no session has two items.
-    pub(super) fn new(dataset: &'a SessionDataset, config: &Gru4RecConfig) -> Result<Self> {
-        let has_pair = |&session: &usize| dataset.session(session).len() > 1;
-        let sessions: Vec<usize> = (0..dataset.n_sessions()).filter(has_pair).collect();
-        if sessions.is_empty() {
-            let reason = "no session of the training set has two items".to_owned();
-            return Err(Error::NothingToLearn {
+    pub(super) fn new(train: &SessionDataset, config: &Gru4RecConfig) -> Result<Self> {
+        let dataset = train.of_at_least(2).map_err(|error| match error {
+            reco_core::Error::EmptyDataset { .. } => Error::NothingToLearn {
                 model: KIND,
-                reason,
-            });
-        }
-        let n_items = dataset.vocabulary().len();
-        let mut counts = vec![0_u64; n_items];
-        for &session in &sessions {
-            dataset
-                .session(session)
-                .iter()
-                .for_each(|item| counts[item.get()] += 1);
-        }
-        let (target_weight, negative_weight) = log_weights(&counts, config);
+                reason: "no session of the training set has two items".to_owned(),
+            },
+            other => other.into(),
+        })?;
+        let counts = dataset.vocabulary().counts();
+        let (target_weight, negative_weight) = log_weights(counts, config);
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(config.seed);
         // The first stream of the seed is for the initial weights.
         rng.jump();
         Ok(Self {
-            dataset,
-            sampler: NegativeSampler::new(&counts, config.sample_alpha)?,
+            sampler: NegativeSampler::new(counts, config.sample_alpha)?,
             rng,
             dim: config.layer,
-            batch_size: config.batch_size.min(sessions.len()),
-            sessions,
+            batch_size: config.batch_size.min(dataset.n_sessions()),
             dropout_p_embed: config.dropout_p_embed,
             dropout_p_hidden: config.dropout_p_hidden,
             target_weight,
@@ -112,8 +100,14 @@ impl<'a> Minibatches<'a> {
             lanes: Vec::new(),
             upcoming: 0,
             drawn: vec![0; config.n_sample],
-            times: vec![0; n_items],
+            times: vec![0; counts.len()],
+            dataset,
         })
+    }
+
+    /// The sessions that are walked: those that have a pair.
+    pub(super) const fn dataset(&self) -> &SessionDataset {
+        &self.dataset
     }
 
     /// The most lanes that a batch has.
@@ -123,10 +117,7 @@ impl<'a> Minibatches<'a> {
 
     /// The number of pairs in an epoch.
     pub(super) fn n_pairs(&self) -> u64 {
-        self.sessions
-            .iter()
-            .map(|&session| self.dataset.session(session).len() as u64 - 1)
-            .sum()
+        (self.dataset.n_interactions() - self.dataset.n_sessions()) as u64
     }
 
     /// Back to the first sessions; the generator goes on.
@@ -142,9 +133,8 @@ impl<'a> Minibatches<'a> {
             return false;
         }
         let n_lanes = self.lanes.len();
-        let item = |lane: &Lane, ahead: usize| {
-            self.dataset.session(self.sessions[lane.session])[lane.position + ahead].0
-        };
+        let item =
+            |lane: &Lane, ahead: usize| self.dataset.session(lane.session)[lane.position + ahead].0;
         refill(
             &mut batch.previous,
             self.lanes.iter().map(|lane| lane.previous),
@@ -203,12 +193,12 @@ impl<'a> Minibatches<'a> {
             lane.previous = Some(lane_idx);
             lane_idx += 1;
             lane.position += 1;
-            if lane.position + 1 < self.dataset.session(self.sessions[lane.session]).len() {
+            if lane.position + 1 < self.dataset.session(lane.session).len() {
                 return true;
             }
             *lane = Lane::start(self.upcoming);
             self.upcoming += 1;
-            lane.session < self.sessions.len()
+            lane.session < self.dataset.n_sessions()
         });
     }
 }

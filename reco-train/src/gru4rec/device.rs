@@ -33,7 +33,7 @@ impl BurnEngine {
 }
 
 impl EpochEngine for BurnEngine {
-    fn run_epoch(&mut self, minibatches: &mut Minibatches<'_>) -> Result<f64> {
+    fn run_epoch(&mut self, minibatches: &mut Minibatches) -> Result<f64> {
         let mut batch = Batch::default();
         let mut loss = 0.0;
         let mut unread: Vec<Tensor<1>> = Vec::with_capacity(STEPS_PER_READ);

@@ -46,7 +46,7 @@ impl CpuEngine {
 }
 
 impl EpochEngine for CpuEngine {
-    fn run_epoch(&mut self, minibatches: &mut Minibatches<'_>) -> Result<f64> {
+    fn run_epoch(&mut self, minibatches: &mut Minibatches) -> Result<f64> {
         let Self { pool, network } = self;
         Ok(pool.install(|| {
             let (mut batch, mut following) = (Batch::default(), Batch::default());

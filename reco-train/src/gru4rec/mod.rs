@@ -91,6 +91,8 @@ const KIND: &str = "gru4rec";
 /// Fits a [`Gru4Rec`].
 ///
 /// An event of its reports is a pair of an item and the next; the loss is the mean of the events.
+/// A session of one item has no pair: it teaches nothing, and an item that is in no other session is not in
+/// the model's vocabulary.
 ///
 /// # Examples
 ///
@@ -145,7 +147,8 @@ impl Trainer for Gru4RecTrainer {
         let config = &self.config;
         config.check()?;
         let mut minibatches = Minibatches::new(train, config)?;
-        let weights = Weights::new(train.vocabulary().len(), config.layer, config.seed);
+        let encoder = minibatches.dataset().encoder().clone();
+        let weights = Weights::new(encoder.vocabulary().len(), config.layer, config.seed);
         let mut engine: Box<dyn EpochEngine> = match &self.engine {
             Engine::Cpu { threads } => Box::new(CpuEngine::new(weights, config, threads.get())?),
             #[cfg(feature = "burn")]
@@ -183,19 +186,14 @@ impl Trainer for Gru4RecTrainer {
             });
         }
         let data = Some(train.fingerprint());
-        Ok(Gru4Rec::new(
-            weights,
-            train.encoder().clone(),
-            config.clone(),
-            data,
-        ))
+        Ok(Gru4Rec::new(weights, encoder, config.clone(), data))
     }
 }
 
 /// What runs the steps of an epoch.
 trait EpochEngine {
     /// Learns from all batches; the sum of the losses of their lanes.
-    fn run_epoch(&mut self, minibatches: &mut Minibatches<'_>) -> Result<f64>;
+    fn run_epoch(&mut self, minibatches: &mut Minibatches) -> Result<f64>;
 
     /// What was learnt.
     fn into_weights(self: Box<Self>) -> Result<Weights>;

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use reco_core::{
-    ItemIdx, Model, ModelArtifact, ModelExt, ModelLoader, Session, SessionDataset, SessionEncoding,
-    Split, Timestamp, TrainSet, testing,
+    ItemId, ItemIdx, Model, ModelArtifact, ModelExt, ModelLoader, Session, SessionDataset,
+    SessionEncoding, Split, Timestamp, TrainSet, testing,
 };
 use reco_train::gru4rec::Loss;
 use reco_train::{
@@ -142,7 +142,7 @@ fn assert_engines_agree(engine: &Engine, config: &Gru4RecConfig, train: &TrainSe
             "{losses:?} {burn_losses:?}"
         );
     }
-    let n_items = train.vocabulary().len();
+    let n_items = by_kernel.encoder().vocabulary().len();
     let tensor = |model: &Gru4Rec| {
         let artifact = model.to_artifact().unwrap();
         artifact
@@ -368,6 +368,21 @@ fn a_divergence_is_an_error() {
         ),
         "{error}"
     );
+}
+
+#[test]
+fn an_item_without_a_neighbour_is_not_in_the_vocabulary() {
+    let mut builder = SessionDataset::builder(SessionEncoding::default());
+    for (session, item) in [("pair", "hat"), ("pair", "scarf"), ("alone", "tie")] {
+        builder.push(session, item, Timestamp::UNIX_EPOCH).unwrap();
+    }
+    let data = builder.build().unwrap();
+    let train = Split::from_parts(data.clone(), data).train;
+    let model = Gru4RecTrainer::new(config(), Engine::cpu(1))
+        .fit(&train, &mut |_| ControlFlow::Continue(()))
+        .unwrap();
+    let known = model.encoder().vocabulary().items();
+    assert_eq!(known, ["hat", "scarf"].map(ItemId::from));
 }
 
 #[test]
