@@ -14,6 +14,7 @@
 //! `{"layer": 224, "loss": "bpr-max"}`.
 
 use std::io::{BufReader, Read, Write};
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -48,8 +49,8 @@ struct Args {
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
     /// Threads of the kernels and of the evaluation.
-    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
-    threads: usize,
+    #[arg(long, default_value_t = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))]
+    threads: NonZeroUsize,
     /// Seed of every draw.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -100,7 +101,7 @@ struct Outcome {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let split = Split::from_parts(read_tsv(&args.train)?, read_tsv(&args.test)?);
-    let engine = engine(args.device, args.threads)?;
+    let engine = engine(args.device, args.threads.get())?;
     let outcome = match args.model {
         ModelKind::Popularity => {
             anyhow::ensure!(args.config.is_none(), "popularity has no hyperparameters");
@@ -172,14 +173,14 @@ where
     let started = Instant::now();
     let metrics = [Recall::at(20), Mrr::at(20)];
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.threads)
+        .num_threads(args.threads.get())
         .build()?;
     let scores = pool.install(|| evaluate(&model, &split.test, &metrics))?;
     let eval_seconds = started.elapsed().as_secs_f64();
     Ok(Outcome {
         model: args.model,
         device: args.device,
-        threads: args.threads,
+        threads: args.threads.get(),
         seed: args.seed,
         sessions: split.train.n_sessions(),
         events: split.train.n_interactions(),

@@ -25,6 +25,18 @@ pub enum Error {
         /// The nearest name that is there.
         nearest: Option<String>,
     },
+    /// A column has a type that cannot be read as the declared one without changing values.
+    #[error("table `{table}`, column `{column}` is {found}, expected {expected}")]
+    ColumnType {
+        /// The table, or the record's name where the table is not known.
+        table: String,
+        /// The column.
+        column: String,
+        /// The type that it has.
+        found: String,
+        /// The type that is declared.
+        expected: String,
+    },
     /// A value of a column cannot be read as its record declares.
     #[error("table `{table}`, column `{column}`, row {row}: {reason}")]
     InvalidValue {
@@ -175,6 +187,16 @@ pub enum Error {
         /// The last number that was tried.
         last: ModelVersion,
         /// How many were tried.
+        tries: u32,
+    },
+    /// The alias could not be moved because others moved it each time that it was tried.
+    #[error("model `{model}`: alias `{alias}` was moved by others each of {tries} times")]
+    AliasContended {
+        /// The model.
+        model: String,
+        /// The alias.
+        alias: String,
+        /// How often it was tried.
         tries: u32,
     },
 }

@@ -23,8 +23,14 @@ pub struct Scored {
 
 impl Ranking {
     /// A ranking of scored items in any order: sorts them by score, ties by item id.
+    ///
+    /// An item whose score is not finite is left out: it cannot be recommended.
     #[must_use]
     pub fn from_unsorted(mut scored: Vec<Scored>) -> Self {
+        scored.retain(|scored| scored.score.is_finite());
+        scored
+            .iter_mut()
+            .for_each(|scored| scored.score = one_zero(scored.score));
         scored.sort_by(|a, b| {
             b.score
                 .total_cmp(&a.score)
@@ -129,7 +135,7 @@ pub fn top_k(scores: &[f32], k: usize) -> Vec<(ItemIdx, f32)> {
     }
     // The heap's top is the worst that is kept.
     let mut heap: BinaryHeap<Candidate> = BinaryHeap::with_capacity(k.min(scores.len()) + 1);
-    for (item, &score) in (0_u32..).zip(scores) {
+    for (item, score) in (0_u32..).zip(scores.iter().copied().map(one_zero)) {
         if heap.len() == k {
             let worst = heap.peek().map_or(f32::NEG_INFINITY, |worst| worst.score);
             // On a tie the earlier position stays; NaN compares false.
@@ -145,6 +151,11 @@ pub fn top_k(scores: &[f32], k: usize) -> Vec<(ItemIdx, f32)> {
         .into_iter()
         .map(|c| (ItemIdx(c.item), c.score))
         .collect()
+}
+
+/// -0 as 0, since they are a tie and `total_cmp` does not say so.
+fn one_zero(score: f32) -> f32 {
+    score + 0.0
 }
 
 /// Ordered from the best to the worst: a higher score, then a lower position.
@@ -188,6 +199,26 @@ mod tests {
             sorted.truncate(k);
             prop_assert_eq!(top_k(&scores, k), sorted);
         }
+    }
+
+    #[test]
+    fn both_zeros_are_a_tie() {
+        assert_eq!(top_k(&[-0.0, 0.0, -0.0], 1), [(ItemIdx(0), 0.0)]);
+        let head = top_k(&[-0.0, 0.0, -0.0], 3);
+        assert_eq!(
+            head.iter().map(|(item, _)| item.0).collect::<Vec<_>>(),
+            [0, 1, 2]
+        );
+        let scored = |(item, score): (&str, f32)| Scored {
+            item: item.into(),
+            score,
+        };
+        let pair = [("b", 0.0), ("a", -0.0), ("c", f32::NAN)].map(scored);
+        let ranking = Ranking::from_unsorted(pair.to_vec());
+        assert_eq!(
+            ranking.items().map(ItemId::as_str).collect::<Vec<_>>(),
+            ["a", "b"]
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ use crate::record::Record;
 ///   accepted whole or not at all.
 /// * Batches that one caller writes one after the other keep their order; so do the records of a batch.
 /// * Nothing is changed, dropped or deduplicated.
-/// * `flush` returns when everything that was accepted before it is durable and visible to a scan.
+/// * `flush` returns when everything that was accepted before it is visible to a scan, and as durable
+///   as the sink makes it.
 /// * An empty batch is accepted and leaves no trace.
 ///
 /// [`testing::event_sink`](crate::testing::event_sink) checks it (feature `testing`).
@@ -34,11 +35,11 @@ pub trait EventSink<E: Record = Event>: Debug + Send + Sync + 'static {
     /// The batch was not accepted, or it is not known whether it was.
     async fn write(&self, records: Vec<E>) -> Result<Receipt>;
 
-    /// Makes everything that was accepted durable and visible.
+    /// Makes everything that was accepted visible, and as durable as the sink can.
     ///
     /// # Errors
     ///
-    /// Something that was accepted could not be made durable.
+    /// Something that was accepted did not get there.
     async fn flush(&self) -> Result<()>;
 }
 

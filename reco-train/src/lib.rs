@@ -18,6 +18,7 @@ pub mod evaluate;
 pub mod gru4rec;
 pub mod popularity;
 pub mod prod2vec;
+mod rule;
 pub mod sampling;
 pub mod trainer;
 

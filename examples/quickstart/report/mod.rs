@@ -139,7 +139,7 @@ impl Report {
 
     fn headline(&self) -> Markup {
         html! {
-            dl.facts { @for (label, value) in &self.facts { div { dt { (label) } dd { (value) } } } }
+            dl.numbers { @for (label, value) in &self.facts { div { dt { (label) } dd { (value) } } } }
         }
     }
 

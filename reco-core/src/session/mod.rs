@@ -8,13 +8,17 @@
 //! * [`SessionDataset`]: all sessions of a table as offsets and item positions.
 //! * [`Split`]: a data set cut in time into [`TrainSet`], [`ValidationSet`] and [`TestSet`].
 
+mod builder;
 mod dataset;
 mod encoding;
+mod fingerprint;
 mod interaction;
 mod split;
 
-pub use dataset::{DataFingerprint, SessionDataset, SessionDatasetBuilder};
+pub use builder::SessionDatasetBuilder;
+pub use dataset::SessionDataset;
 pub use encoding::{SessionEncoder, SessionEncoding};
+pub use fingerprint::DataFingerprint;
 pub use interaction::Interaction;
 pub use split::{Split, TestSet, TrainSet, ValidationSet};
 

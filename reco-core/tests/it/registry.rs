@@ -190,6 +190,27 @@ async fn publishers_at_the_same_time_get_versions_of_their_own() {
 }
 
 #[tokio::test]
+async fn promotions_at_the_same_time_are_all_in_the_history() {
+    let registry = ModelRegistry::new(Arc::new(InMemory::new()));
+    let mut versions = Vec::new();
+    for _ in 0..8 {
+        versions.push(registry.publish("m", &artifact(1.0)).await.unwrap());
+    }
+    let promotions = versions
+        .iter()
+        .map(|&version| registry.promote("m", version, "champion"));
+    for promoted in join_all(promotions).await {
+        promoted.unwrap();
+    }
+    let mut met = vec![registry.resolve("m", "champion").await.unwrap()];
+    while let Ok(version) = registry.rollback("m", "champion").await {
+        met.push(version);
+    }
+    met.sort();
+    assert_eq!(met, versions);
+}
+
+#[tokio::test]
 async fn half_a_version_is_invisible_and_skipped() {
     let (_folder, stores) = stores();
     for store in stores {

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::KIND;
 use super::loss::{Loss, Objective};
 use super::weights::Adagrad;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::rule::{self, MAX_DIM, MAX_DRAWS, MAX_EXPONENT, holds, within};
 
 /// Hyperparameters of GRU4Rec, under the names of the authors' implementation.
 ///
@@ -85,60 +86,45 @@ impl Default for Gru4RecConfig {
 }
 
 impl Gru4RecConfig {
+    /// Whether each value is one that the algorithm allows.
+    ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] names the first value that is out of range.
-    pub(super) fn check(&self) -> Result<()> {
-        let positive = |x: f64| x > 0.0 && x.is_finite();
-        let not_negative = |x: f64| x >= 0.0 && x.is_finite();
-        let share = |x: f64| (0.0..1.0).contains(&x);
-        let least_one = "must be at least 1, is 0";
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) names the first that is not.
+    pub fn check(&self) -> Result<()> {
+        let share = |key, x: f64| holds(key, x, (0.0..1.0).contains(&x), "at least 0 and below 1");
+        let not_negative =
+            |key, x: f64| holds(key, x, x >= 0.0 && x.is_finite(), "finite and at least 0");
+        let rate = self.learning_rate;
         let rules = [
-            ("layer", self.layer > 0, least_one.to_owned()),
-            ("batch_size", self.batch_size > 0, least_one.to_owned()),
-            ("n_epochs", self.n_epochs > 0, least_one.to_owned()),
-            rule("sample_alpha", self.sample_alpha, f64::is_finite, "finite"),
-            rule(
+            within("layer", self.layer, 1..=MAX_DIM),
+            within("batch_size", self.batch_size, 1..=MAX_DRAWS),
+            within("n_sample", self.n_sample, 0..=MAX_DRAWS),
+            within("n_epochs", self.n_epochs, 1..=u32::MAX),
+            within(
+                "sample_alpha",
+                self.sample_alpha,
+                -MAX_EXPONENT..=MAX_EXPONENT,
+            ),
+            holds(
                 "learning_rate",
-                self.learning_rate,
-                positive,
+                rate,
+                rate > 0.0 && rate.is_finite(),
                 "finite and above 0",
             ),
-            rule("momentum", self.momentum, share, "at least 0 and below 1"),
-            rule(
-                "dropout_p_embed",
-                self.dropout_p_embed,
-                share,
-                "at least 0 and below 1",
-            ),
-            rule(
-                "dropout_p_hidden",
-                self.dropout_p_hidden,
-                share,
-                "at least 0 and below 1",
-            ),
-            rule("logq", self.logq, not_negative, "finite and at least 0"),
-            rule("bpreg", self.bpreg, not_negative, "finite and at least 0"),
-            rule(
-                "elu_param",
-                self.elu_param,
-                not_negative,
-                "finite and at least 0",
-            ),
+            share("momentum", self.momentum),
+            share("dropout_p_embed", self.dropout_p_embed),
+            share("dropout_p_hidden", self.dropout_p_hidden),
+            not_negative("logq", self.logq),
+            not_negative("bpreg", self.bpreg),
+            not_negative("elu_param", self.elu_param),
             (
                 "constrained_embedding",
                 self.constrained_embedding,
                 "must be true: separate embeddings are not there yet".to_owned(),
             ),
         ];
-        match rules.into_iter().find(|(_, holds, _)| !holds) {
-            Some((key, _, reason)) => Err(Error::InvalidConfig {
-                model: KIND,
-                key,
-                reason,
-            }),
-            None => Ok(()),
-        }
+        rule::check(KIND, rules)
     }
 
     #[expect(
@@ -165,15 +151,6 @@ impl Gru4RecConfig {
     }
 }
 
-fn rule(
-    key: &'static str,
-    value: f64,
-    holds: impl Fn(f64) -> bool,
-    range: &str,
-) -> (&'static str, bool, String) {
-    (key, holds(value), format!("must be {range}, is {value}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,15 +165,26 @@ mod tests {
                 format!("gru4rec: {expected}")
             );
         };
-        check(|c| c.layer = 0, "`layer` must be at least 1, is 0");
+        check(|c| c.layer = 0, "`layer` must be from 1 to 16384, is 0");
+        check(
+            |c| c.layer = usize::MAX,
+            "`layer` must be from 1 to 16384, is 18446744073709551615",
+        );
+        check(
+            |c| c.sample_alpha = 500.0,
+            "`sample_alpha` must be from -16 to 16, is 500",
+        );
         check(
             |c| c.batch_size = 0,
-            "`batch_size` must be at least 1, is 0",
+            "`batch_size` must be from 1 to 1048576, is 0",
         );
-        check(|c| c.n_epochs = 0, "`n_epochs` must be at least 1, is 0");
+        check(
+            |c| c.n_epochs = 0,
+            "`n_epochs` must be from 1 to 4294967295, is 0",
+        );
         check(
             |c| c.sample_alpha = f64::NAN,
-            "`sample_alpha` must be finite, is NaN",
+            "`sample_alpha` must be from -16 to 16, is NaN",
         );
         check(
             |c| c.learning_rate = 0.0,

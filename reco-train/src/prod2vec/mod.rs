@@ -44,6 +44,7 @@ use self::corpus::Corpus;
 pub use self::model::{Prod2Vec, Prod2VecLoader};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::rule::{self, MAX_DIM, MAX_DRAWS, MAX_EXPONENT, holds, within};
 use crate::trainer::{EpochReport, Trainer};
 
 /// The kind of the model, its artifacts and its loader.
@@ -130,41 +131,33 @@ impl Prod2VecConfig {
     ///
     /// [`Error::InvalidConfig`] names the first that is not.
     pub fn check(&self) -> Result<()> {
-        let at_least_1 = "must be 1 or more";
-        let checks = [
-            ("vector_size", self.vector_size >= 1, at_least_1),
-            ("window", self.window >= 1, at_least_1),
-            ("negative", self.negative >= 1, at_least_1),
-            ("epochs", self.epochs >= 1, at_least_1),
-            (
+        let (alpha, min_alpha) = (f64::from(self.alpha), f64::from(self.min_alpha));
+        let sample = self.sample;
+        let rules = [
+            within("vector_size", self.vector_size, 1..=MAX_DIM),
+            within("window", self.window as usize, 1..=MAX_DRAWS),
+            within("negative", self.negative, 1..=MAX_DRAWS),
+            within("epochs", self.epochs, 1..=u32::MAX),
+            within(
                 "ns_exponent",
-                self.ns_exponent.is_finite(),
-                "must be finite",
+                self.ns_exponent,
+                -MAX_EXPONENT..=MAX_EXPONENT,
             ),
-            (
+            holds(
                 "sample",
-                self.sample.is_finite() && self.sample >= 0.0,
-                "must be 0 or more, and finite",
+                sample,
+                sample >= 0.0 && sample.is_finite(),
+                "finite and at least 0",
             ),
-            (
+            holds(
                 "alpha",
-                self.alpha.is_finite() && self.alpha > 0.0,
-                "must be above 0, and finite",
+                alpha,
+                alpha > 0.0 && alpha.is_finite(),
+                "finite and above 0",
             ),
-            (
-                "min_alpha",
-                (0.0..=self.alpha).contains(&self.min_alpha),
-                "must be in 0..=alpha",
-            ),
+            within("min_alpha", min_alpha, 0.0..=alpha),
         ];
-        match checks.into_iter().find(|(_, holds, _)| !holds) {
-            None => Ok(()),
-            Some((key, _, reason)) => Err(Error::InvalidConfig {
-                model: KIND,
-                key,
-                reason: reason.to_owned(),
-            }),
-        }
+        rule::check(KIND, rules)
     }
 
     /// What a word of a window weighs in the hidden layer, and what part of its gradient it gets.
@@ -294,25 +287,35 @@ mod tests {
         };
         check(
             r#"{"vector_size": 0}"#,
-            "prod2vec: `vector_size` must be 1 or more",
+            "prod2vec: `vector_size` must be from 1 to 16384, is 0",
         );
-        check(r#"{"window": 0}"#, "prod2vec: `window` must be 1 or more");
+        check(
+            r#"{"window": 0}"#,
+            "prod2vec: `window` must be from 1 to 1048576, is 0",
+        );
         check(
             r#"{"negative": 0}"#,
-            "prod2vec: `negative` must be 1 or more",
+            "prod2vec: `negative` must be from 1 to 1048576, is 0",
         );
-        check(r#"{"epochs": 0}"#, "prod2vec: `epochs` must be 1 or more");
+        check(
+            r#"{"epochs": 0}"#,
+            "prod2vec: `epochs` must be from 1 to 4294967295, is 0",
+        );
         check(
             r#"{"sample": -1}"#,
-            "prod2vec: `sample` must be 0 or more, and finite",
+            "prod2vec: `sample` must be finite and at least 0, is -1",
         );
         check(
             r#"{"alpha": 0}"#,
-            "prod2vec: `alpha` must be above 0, and finite",
+            "prod2vec: `alpha` must be finite and above 0, is 0",
         );
         check(
-            r#"{"min_alpha": 1}"#,
-            "prod2vec: `min_alpha` must be in 0..=alpha",
+            r#"{"alpha": 0.5, "min_alpha": 1}"#,
+            "prod2vec: `min_alpha` must be from 0 to 0.5, is 1",
+        );
+        check(
+            r#"{"ns_exponent": 17}"#,
+            "prod2vec: `ns_exponent` must be from -16 to 16, is 17",
         );
         let error = reco_core::config_from_json::<Prod2VecConfig>(KIND, r#"{"vector_sise": 3}"#);
         assert_eq!(

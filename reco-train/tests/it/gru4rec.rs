@@ -315,7 +315,7 @@ fn an_artifact_that_does_not_fit_is_refused() {
     check(serde_json::json!({"layer": 21}), "tensor `item_embedding`");
     check(
         serde_json::json!({"layer": 0}),
-        "`layer` must be at least 1, is 0",
+        "`layer` must be from 1 to 16384, is 0",
     );
     check(serde_json::json!({"layers": 20}), "unknown key `layers`");
 }

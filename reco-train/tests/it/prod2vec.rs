@@ -124,7 +124,7 @@ fn what_cannot_be_learnt_is_an_error() {
             ..config()
         },
         &["a b"],
-        "prod2vec: `window` must be 1 or more",
+        "prod2vec: `window` must be from 1 to 1048576, is 0",
     );
 }
 

@@ -95,13 +95,9 @@ impl Recency {
             }
             Some(Fault::ItemTwice) if scored.len() > 1 => scored[1] = scored[0].clone(),
             Some(Fault::NotFinite) if !scored.is_empty() => {
-                let item = scored[0].item.clone();
-                return [Scored {
-                    item,
-                    score: f32::INFINITY,
-                }]
-                .into_iter()
-                .collect();
+                // Past the range of f32, where a text can still lead.
+                let endless = serde_json::json!([{"item": scored[0].item, "score": 1e39}]);
+                return serde_json::from_value(endless).unwrap();
             }
             _ => return ranking,
         }

@@ -1,21 +1,24 @@
 //! [`ModelArtifact`]: a trained model as files that any version of the crates can check and load.
 
+mod builder;
+mod manifest;
+
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow::ipc::reader::FileReader;
-use arrow::ipc::writer::FileWriter;
 use bytes::Bytes;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::Dtype;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+pub use builder::ModelArtifactBuilder;
+pub use manifest::{FileDigest, Manifest};
 
 use crate::config::config_from_value;
 use crate::error::{BoxError, Error, Result};
-use crate::session::{DataFingerprint, SessionEncoder, SessionEncoding};
+use crate::session::SessionEncoder;
 use crate::vocabulary::Vocabulary;
 
 /// A trained model as three files: what it is, what it has learnt, and which items it knows.
@@ -53,48 +56,6 @@ pub struct ModelArtifact {
     vocabulary: Bytes,
 }
 
-/// What a model is: the JSON file of its artifact.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// The version of the artifact's format; this build writes and reads [`Manifest::FORMAT`].
-    pub format_version: u32,
-    /// The kind of model, which names its loader.
-    pub kind: String,
-    /// The hyperparameters, as the trainer's configuration writes them.
-    pub config: serde_json::Value,
-    /// How sessions are encoded for it.
-    pub encoding: SessionEncoding,
-    /// What it was fitted on.
-    pub data: Option<DataFingerprint>,
-    /// What it has scored, by metric: `recall@20`.
-    pub scores: BTreeMap<String, f64>,
-    /// SHA-256 and length of the other files, by name.
-    pub files: BTreeMap<String, FileDigest>,
-}
-
-impl Manifest {
-    /// The format that this build writes and reads.
-    pub const FORMAT: u32 = 1;
-}
-
-/// SHA-256 and length of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileDigest {
-    /// SHA-256 in hex.
-    pub sha256: String,
-    /// Length in bytes.
-    pub n_bytes: u64,
-}
-
-impl FileDigest {
-    fn of(bytes: &[u8]) -> Self {
-        Self {
-            sha256: hex(&Sha256::digest(bytes)),
-            n_bytes: bytes.len() as u64,
-        }
-    }
-}
-
 /// The name of the manifest among an artifact's files.
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// The name of the weights among an artifact's files.
@@ -105,13 +66,7 @@ pub(crate) const VOCABULARY: &str = "vocabulary.arrow";
 impl ModelArtifact {
     /// Puts the artifact of a model together.
     pub fn builder(kind: impl Into<String>, encoder: &SessionEncoder) -> ModelArtifactBuilder {
-        ModelArtifactBuilder {
-            kind: kind.into(),
-            encoder: encoder.clone(),
-            config: serde_json::Value::Object(serde_json::Map::new()),
-            data: None,
-            tensors: BTreeMap::new(),
-        }
+        ModelArtifactBuilder::new(kind.into(), encoder)
     }
 
     /// What the model is.
@@ -219,8 +174,12 @@ impl ModelArtifact {
     ///
     /// # Errors
     ///
-    /// [`Error::MalformedArtifact`] if the manifest holds a score that JSON cannot.
+    /// [`Error::MalformedArtifact`] if a score is not finite, which JSON cannot hold.
     pub fn to_files(&self) -> Result<BTreeMap<String, Bytes>> {
+        if let Some((metric, score)) = self.manifest.scores.iter().find(|(_, s)| !s.is_finite()) {
+            let reason = format!("the score of `{metric}` is {score}");
+            return Err(malformed(MANIFEST, reason));
+        }
         let manifest = serde_json::to_vec_pretty(&self.manifest)
             .map_err(|error| malformed(MANIFEST, error))?;
         Ok(BTreeMap::from([
@@ -271,7 +230,7 @@ impl ModelArtifact {
     /// Reads a manifest alone.
     pub(crate) fn parse_manifest(bytes: &[u8]) -> Result<Manifest> {
         /// Read first: a later format may have other fields.
-        #[derive(Deserialize)]
+        #[derive(serde::Deserialize)]
         struct Version {
             format_version: u32,
         }
@@ -286,91 +245,6 @@ impl ModelArtifact {
         }
         serde_json::from_slice(bytes).map_err(|error| malformed(MANIFEST, error))
     }
-}
-
-/// Puts a [`ModelArtifact`] together; see [`ModelArtifact::builder`].
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct ModelArtifactBuilder {
-    kind: String,
-    encoder: SessionEncoder,
-    config: serde_json::Value,
-    data: Option<DataFingerprint>,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)>,
-}
-
-impl ModelArtifactBuilder {
-    /// The hyperparameters, as JSON.
-    pub fn config(self, config: serde_json::Value) -> Self {
-        Self { config, ..self }
-    }
-
-    /// What the model was fitted on.
-    pub fn data(self, data: DataFingerprint) -> Self {
-        Self {
-            data: Some(data),
-            ..self
-        }
-    }
-
-    /// A tensor, in row-major order.
-    pub fn tensor(mut self, name: impl Into<String>, shape: &[usize], values: &[f32]) -> Self {
-        let bytes = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        self.tensors.insert(name.into(), (shape.to_vec(), bytes));
-        self
-    }
-
-    /// The artifact.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MalformedArtifact`] if a tensor's shape does not fit its number of values.
-    pub fn build(self) -> Result<ModelArtifact> {
-        let views = self
-            .tensors
-            .iter()
-            .map(|(name, (shape, bytes))| {
-                let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
-                Ok((name, view.map_err(|error| malformed(WEIGHTS, error))?))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let weights = Bytes::from(
-            safetensors::serialize(views, None).map_err(|error| malformed(WEIGHTS, error))?,
-        );
-        let vocabulary = Bytes::from(write_vocabulary(self.encoder.vocabulary())?);
-        let files = BTreeMap::from([
-            (WEIGHTS.to_owned(), FileDigest::of(&weights)),
-            (VOCABULARY.to_owned(), FileDigest::of(&vocabulary)),
-        ]);
-        let manifest = Manifest {
-            format_version: Manifest::FORMAT,
-            kind: self.kind,
-            config: self.config,
-            encoding: self.encoder.encoding(),
-            data: self.data,
-            scores: BTreeMap::new(),
-            files,
-        };
-        Ok(ModelArtifact {
-            manifest,
-            weights,
-            vocabulary,
-        })
-    }
-}
-
-fn write_vocabulary(vocabulary: &Vocabulary) -> Result<Vec<u8>> {
-    let batch = vocabulary.to_batch()?;
-    let arrow = |source| Error::Arrow {
-        table: "vocabulary".to_owned(),
-        source,
-    };
-    let mut writer = FileWriter::try_new(Vec::new(), &batch.schema()).map_err(arrow)?;
-    writer.write(&batch).map_err(arrow)?;
-    writer.into_inner().map_err(arrow)
 }
 
 fn malformed(file: &str, reason: impl Into<BoxError>) -> Error {
@@ -394,6 +268,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::SessionEncoding;
 
     fn artifact() -> ModelArtifact {
         let vocabulary = Vocabulary::from_counts([("hat", 5), ("scarf", 2)]).unwrap();
@@ -450,6 +325,36 @@ mod tests {
                 *files.get_mut(MANIFEST).unwrap() = Bytes::from_static(b"{\"format_version\": 2}");
             },
             "the artifact format has version 2; this build reads 1",
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_is_not_written() {
+        let error = artifact()
+            .with_scores([("mrr@20", f64::NAN)])
+            .to_files()
+            .unwrap_err();
+        assert!(
+            chain(&error).ends_with("the score of `mrr@20` is NaN"),
+            "{error}"
+        );
+        let encoder = artifact().encoder().unwrap();
+        let build = |tensors: &[(&str, f32)]| {
+            let builder = ModelArtifact::builder("test", &encoder);
+            tensors
+                .iter()
+                .fold(builder, |b, (name, value)| b.tensor(*name, &[1], &[*value]))
+                .build()
+        };
+        let error = build(&[("w", f32::INFINITY)]).unwrap_err();
+        assert!(
+            chain(&error).ends_with("tensor `w` holds a value that is not finite"),
+            "{error}"
+        );
+        let error = build(&[("w", 1.0), ("w", 2.0)]).unwrap_err();
+        assert!(
+            chain(&error).ends_with("two tensors are named `w`"),
+            "{error}"
         );
     }
 

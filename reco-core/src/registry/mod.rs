@@ -10,13 +10,14 @@
 //! A publisher that dies half way leaves a number without a manifest; nobody sees it, and the next
 //! publisher takes the number after it.
 
+mod alias;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
-use serde::{Deserialize, Serialize};
 
 use crate::artifact::{MANIFEST, Manifest, ModelArtifact, VOCABULARY, WEIGHTS};
 use crate::error::{Error, Result, nearest};
@@ -54,14 +55,6 @@ use crate::model::ModelVersion;
 #[derive(Debug, Clone)]
 pub struct ModelRegistry {
     store: Arc<dyn ObjectStore>,
-}
-
-/// What an alias file holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Alias {
-    version: ModelVersion,
-    /// The versions that it pointed at before, the latest last.
-    previous: Vec<ModelVersion>,
 }
 
 impl ModelRegistry {
@@ -106,63 +99,6 @@ impl ModelRegistry {
             last: version,
             tries: Self::PUBLISH_TRIES,
         })
-    }
-
-    /// Points an alias at a version and returns the version that it pointed at before.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotInRegistry`] if there is no such version, [`Error::InvalidName`],
-    /// [`Error::Store`].
-    pub async fn promote(
-        &self,
-        model: &str,
-        version: ModelVersion,
-        alias: &str,
-    ) -> Result<Option<ModelVersion>> {
-        check_name("alias", alias)?;
-        self.manifest(model, version).await?;
-        let current = self.alias(model, alias).await?;
-        let before = current.as_ref().map(|alias| alias.version);
-        if before == Some(version) {
-            return Ok(before);
-        }
-        let mut previous = current.map_or_else(Vec::new, |alias| alias.previous);
-        previous.extend(before);
-        self.point(model, alias, &Alias { version, previous })
-            .await?;
-        tracing::info!(model, %version, alias, "promoted");
-        Ok(before)
-    }
-
-    /// Points an alias back at the version that it pointed at before, which is returned.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoPreviousVersion`], [`Error::NotInRegistry`] if there is no such alias,
-    /// [`Error::Store`].
-    pub async fn rollback(&self, model: &str, alias: &str) -> Result<ModelVersion> {
-        let mut pointer = self.existing_alias(model, alias).await?;
-        let version = pointer
-            .previous
-            .pop()
-            .ok_or_else(|| Error::NoPreviousVersion {
-                model: model.to_owned(),
-                alias: alias.to_owned(),
-            })?;
-        pointer.version = version;
-        self.point(model, alias, &pointer).await?;
-        tracing::info!(model, %version, alias, "rolled back");
-        Ok(version)
-    }
-
-    /// The version that an alias points at.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotInRegistry`] if there is no such alias, [`Error::Store`].
-    pub async fn resolve(&self, model: &str, alias: &str) -> Result<ModelVersion> {
-        Ok(self.existing_alias(model, alias).await?.version)
     }
 
     /// The artifact of a version, its digests checked.
@@ -227,30 +163,6 @@ impl ModelRegistry {
         Ok(models)
     }
 
-    /// The aliases of a model and the versions they point at.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidName`], [`Error::Store`], [`Error::MalformedArtifact`] for an alias file
-    /// that cannot be read.
-    pub async fn aliases(&self, model: &str) -> Result<BTreeMap<String, ModelVersion>> {
-        check_name("model", model)?;
-        let folder = Path::from("models").join(model).join("aliases");
-        let listed = self.store.list_with_delimiter(Some(&folder)).await;
-        let listed = listed.map_err(|source| store_error(&folder, source))?;
-        let names = listed
-            .objects
-            .iter()
-            .filter_map(|object| object.location.filename());
-        let mut aliases = BTreeMap::new();
-        for name in names.filter_map(|name| name.strip_suffix(".json")) {
-            if let Some(alias) = self.alias(model, name).await? {
-                aliases.insert(name.to_owned(), alias.version);
-            }
-        }
-        Ok(aliases)
-    }
-
     /// The version numbers that are taken, and whether each is whole.
     async fn numbers(&self, model: &str) -> Result<BTreeMap<u64, bool>> {
         let folder = Path::from("models").join(model).join("versions");
@@ -283,53 +195,12 @@ impl ModelRegistry {
         Ok(names)
     }
 
-    async fn existing_alias(&self, model: &str, alias: &str) -> Result<Alias> {
-        if let Some(alias) = self.alias(model, alias).await? {
-            return Ok(alias);
-        }
-        let aliases = self.aliases(model).await?;
-        if aliases.is_empty() && self.list(model).await?.is_empty() {
-            return Err(self.no_model(model).await?);
-        }
-        Err(not_found(
-            "alias",
-            alias.to_owned(),
-            nearest(alias, aliases.keys()),
-        ))
-    }
-
     async fn no_model(&self, model: &str) -> Result<Error> {
         Ok(not_found(
             "model",
             model.to_owned(),
             nearest(model, self.models().await?),
         ))
-    }
-
-    async fn alias(&self, model: &str, alias: &str) -> Result<Option<Alias>> {
-        check_name("model", model)?;
-        check_name("alias", alias)?;
-        let path = alias_path(model, alias);
-        let Some(bytes) = self.read(&path).await? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| Error::MalformedArtifact {
-                file: path.to_string(),
-                source: error.into(),
-            })
-    }
-
-    async fn point(&self, model: &str, alias: &str, to: &Alias) -> Result<()> {
-        let path = alias_path(model, alias);
-        let bytes = serde_json::to_vec(to).expect("an alias is plain JSON");
-        // A put replaces the object atomically in every store.
-        self.store
-            .put(&path, bytes.into())
-            .await
-            .map_err(|source| store_error(&path, source))?;
-        Ok(())
     }
 
     /// Whether the object is now ours: false if it was there.
@@ -361,13 +232,6 @@ fn version_path(model: &str, version: ModelVersion, file: &str) -> Path {
         .join("versions")
         .join(version.to_string())
         .join(file)
-}
-
-fn alias_path(model: &str, alias: &str) -> Path {
-    Path::from("models")
-        .join(model)
-        .join("aliases")
-        .join(format!("{alias}.json"))
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<()> {
