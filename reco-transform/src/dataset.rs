@@ -1,10 +1,11 @@
 //! [`session_dataset`]: a table as the sessions that models are fitted on.
 
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::logical_expr::{Expr, ident};
 use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
-use reco_core::{Interaction, Record, SessionDataset, SessionEncoding, nearest};
+use reco_core::{Interaction, Record, SessionDataset, SessionEncoding, nearest, timestamp_type};
 
 use crate::error::{Error, Result};
 
@@ -23,9 +24,9 @@ pub async fn session_dataset(
     frame: DataFrame,
     encoding: SessionEncoding,
 ) -> Result<SessionDataset> {
-    let invalid = |source| Error::Dataset {
+    let invalid = |error| Error::Dataset {
         table: table.to_owned(),
-        source,
+        source: Box::new(error),
     };
     let failed = |source: DataFusionError| Error::Read {
         table: table.to_owned(),
@@ -47,6 +48,14 @@ pub async fn session_dataset(
             }));
         }
     }
+    if let Some(found) = not_a_time(frame.schema().as_arrow()) {
+        return Err(invalid(reco_core::Error::ColumnType {
+            table: table.to_owned(),
+            column: "occurred_at".to_owned(),
+            found: found.to_string(),
+            expected: timestamp_type().to_string(),
+        }));
+    }
     let sorted = in_order(frame, &names).map_err(failed)?;
     let mut batches = sorted.execute_stream().await.map_err(failed)?;
     let mut builder = SessionDataset::builder(encoding);
@@ -54,6 +63,14 @@ pub async fn session_dataset(
         builder.push_batch(&batch).map_err(invalid)?;
     }
     builder.build().map_err(invalid)
+}
+
+/// The type of `occurred_at`, if it is there and no timestamp: a number would be taken for microseconds,
+/// whatever it counts.
+pub(crate) fn not_a_time(schema: &Schema) -> Option<&DataType> {
+    let (_, field) = schema.column_with_name("occurred_at")?;
+    let found = field.data_type();
+    (!matches!(found, DataType::Timestamp(..))).then_some(found)
 }
 
 fn in_order(frame: DataFrame, names: &[String]) -> EngineResult<DataFrame> {

@@ -99,6 +99,28 @@ pub enum Error {
         /// The nearest column that is there.
         nearest: Option<String>,
     },
+    /// A step reads a column of another type than it has.
+    #[error("step `{step}` reads column `{column}` as {expected}; it is {found}")]
+    WrongType {
+        /// The step that reads it.
+        step: String,
+        /// The column.
+        column: String,
+        /// What it has to be.
+        expected: &'static str,
+        /// The type that it has.
+        found: String,
+    },
+    /// An expectation is put together in a way that no row could fail, or none could pass.
+    #[error("expectation `{expectation}` on table `{table}` means nothing: {reason}")]
+    InvalidExpectation {
+        /// The table.
+        table: String,
+        /// The expectation with its arguments.
+        expectation: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A step does not make the columns that it declares.
     #[error("step `{step}` breaks its schema: {}", .violations.join("; "))]
     BrokenSchema {
@@ -149,6 +171,17 @@ pub enum Error {
         /// What the table format says.
         source: BoxError,
     },
+    /// A table was published, and could not be opened afterwards for the steps that read it. Readers of
+    /// the warehouse see the new version.
+    #[error("version {version} of table `{table}` was published and cannot be read back")]
+    PublishedUnread {
+        /// The table.
+        table: String,
+        /// The version that was published.
+        version: u64,
+        /// What went wrong afterwards.
+        source: Box<Self>,
+    },
     /// A warehouse cannot be kept at a location.
     #[error("no warehouse can be kept at `{location}`")]
     InvalidWarehouse {
@@ -185,7 +218,7 @@ pub enum Error {
         /// The table.
         table: String,
         /// Which column or row is wrong.
-        source: reco_core::Error,
+        source: Box<reco_core::Error>,
     },
     /// A result could not be computed.
     #[error("table `{table}` cannot be read")]

@@ -24,12 +24,16 @@ use crate::warehouse::Warehouse;
 #[serde(rename_all = "lowercase")]
 pub enum Materialization {
     /// Nowhere: whoever reads the table computes it, every time. For what is cheap or read once.
+    ///
+    /// An audit is a reader too. Over a raw table that is being written to, each reader may find other
+    /// rows; see [`Source`](crate::Source).
     View,
     /// In memory, for as long as the run is held. Outside the warehouse's memory limit, so for what
     /// surely fits.
     #[default]
     Memory,
-    /// In a Delta table of the warehouse, as its next version, once the expectations are met.
+    /// In a Delta table of the warehouse, as its next version, once the expectations are met. The order
+    /// of the rows is kept.
     Delta,
 }
 
@@ -96,13 +100,11 @@ impl Publication<'_> {
         })
     }
 
-    /// Write, audit, publish: rows that something is expected of are computed once, into a file that
-    /// only this run knows, and committed from there when they have passed.
+    /// Write, audit, publish: rows are computed once, into a file that only this run knows, and
+    /// committed from there, in their order, when they have passed.
+    ///
+    /// What can fail comes before the commit.
     async fn publish_delta(&self, frame: DataFrame) -> Result<Built> {
-        if self.expectations.is_empty() {
-            let checks = CheckReport::new(self.table, Vec::new());
-            return self.commit(frame, checks).await;
-        }
         let disk = &self.session.runtime_env().disk_manager;
         let spool = self.step(disk.create_tmp_file("auditing a table before publication"))?;
         let path = spool
@@ -122,25 +124,29 @@ impl Publication<'_> {
         };
         let staged = self.step(self.session.read_parquet(path, of_any_name).await)?;
         let checks = self.audit(&staged.clone().into_view()).await?;
-        self.commit(staged, checks.report).await
-    }
-
-    async fn commit(&self, frame: DataFrame, checks: CheckReport) -> Result<Built> {
-        let plan = frame.into_unoptimized_plan();
+        let n_rows = match checks.n_rows {
+            Some(n_rows) => n_rows,
+            None => self.step(staged.clone().count().await)? as u64,
+        };
+        let plan = staged.into_unoptimized_plan();
         let table = self
             .warehouse
             .overwrite(self.table, plan, &self.session.state())
             .await?;
-        let provider = self.warehouse.provider(self.table, &table).await?;
-        let counted = match self.session.read_table(Arc::clone(&provider)) {
-            Ok(frame) => frame.count().await,
-            Err(error) => Err(error),
-        };
+        let provider = self.warehouse.provider(self.table, &table).await;
+        let provider = provider.map_err(|error| match table.version() {
+            Some(version) => Error::PublishedUnread {
+                table: self.table.to_owned(),
+                version,
+                source: Box::new(error),
+            },
+            None => error,
+        })?;
         Ok(Built {
             provider,
-            n_rows: Some(self.step(counted)? as u64),
+            n_rows: Some(n_rows),
             version: table.version(),
-            checks,
+            checks: checks.report,
         })
     }
 
@@ -162,9 +168,11 @@ impl Publication<'_> {
     }
 }
 
-/// What is read once or twice and thrown away is not worth compressing.
+/// What is read once or twice and thrown away is not worth compressing, nor holding a million rows in
+/// memory for.
 fn spool_format() -> TableParquetOptions {
     let mut options = TableParquetOptions::default();
+    options.global.max_row_group_size = 8192;
     options.global.compression = Some("uncompressed".to_owned());
     options.global.dictionary_enabled = Some(false);
     options.global.statistics_enabled = Some("none".to_owned());

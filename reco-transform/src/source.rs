@@ -17,8 +17,10 @@ use reco_core::{RawTable, Record, TimeWindow};
 
 /// Where the rows of a table come from that no step makes.
 ///
-/// A source is read again by every step that names it, and every time from the start. Where several
-/// do, let one step copy what they need.
+/// A source is read again by every step that names it, by the audit if something is expected of it, and
+/// every time from the start. A run does not pin it: of a raw table that is being written to, two readers
+/// may find different rows. So read a [`TimeWindow`] that has ended, or let one step copy what is needed
+/// into a table in memory or in Delta, and let all others read that, and expect things of that.
 #[derive(Debug, Clone)]
 pub struct Source {
     provider: Arc<dyn TableProvider>,

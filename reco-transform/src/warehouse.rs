@@ -52,6 +52,8 @@ use crate::step::scan;
 pub struct Warehouse {
     /// A path or an address; tables are in folders below it.
     root: String,
+    /// The root, if it is a folder of this machine.
+    folder: Option<PathBuf>,
     /// The store that the root is in, unless its address says so.
     store: Option<Arc<dyn ObjectStore>>,
     config: WarehouseConfig,
@@ -76,8 +78,11 @@ pub struct Warehouse {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WarehouseConfig {
-    /// The most bytes that sorts, joins and aggregations hold at once, of all steps together; what is
-    /// more is spilled to disk. Default 1 GiB. Tables in memory come on top.
+    /// The most bytes that sorts, joins and aggregations hold at once, of all steps together. Default
+    /// 1 GiB. Tables in memory come on top.
+    ///
+    /// Sorts, aggregations and windows spill what is more to disk. A join does not: the smaller of its
+    /// sides, as far as that is known, otherwise the left one, has to fit, or the step fails.
     pub memory_limit: usize,
     /// Into how many parts a step divides its rows, each computed by a thread. Default none, which is
     /// DataFusion's: one a core.
@@ -110,7 +115,13 @@ impl Warehouse {
     pub fn at(location: impl Into<String>) -> Result<Self> {
         let location = location.into();
         match ensure_table_uri(&location) {
-            Ok(root) => Self::new(root.as_str(), None),
+            Ok(root) => Ok(Self {
+                folder: match root.scheme() {
+                    "file" => root.to_file_path().ok(),
+                    _ => None,
+                },
+                ..Self::new(root.as_str(), None)?
+            }),
             Err(error) => Err(Error::InvalidWarehouse {
                 location,
                 source: error.into(),
@@ -145,6 +156,7 @@ impl Warehouse {
         let runtime = runtime(&root, &config)?;
         Ok(Self {
             root,
+            folder: None,
             store,
             config,
             runtime,
@@ -175,14 +187,14 @@ impl Warehouse {
     ///
     /// # Errors
     ///
-    /// [`Error::NotPublished`], or [`Error::Table`] if it cannot be opened.
+    /// [`Error::NotPublished`], [`Error::InvalidName`] if no table can have the name, or
+    /// [`Error::Table`] if it cannot be opened.
     pub async fn table(&self, name: &str) -> Result<DataFrame> {
-        let table = self.open(name).await?;
-        if table.version().is_none() {
+        let Some(table) = self.published(name).await? else {
             return Err(Error::NotPublished {
                 table: name.to_owned(),
             });
-        }
+        };
         let provider = self.provider(name, &table).await?;
         scan(&self.session(), name, &provider).map_err(|source| Error::Read {
             table: name.to_owned(),
@@ -194,9 +206,10 @@ impl Warehouse {
     ///
     /// # Errors
     ///
-    /// [`Error::Table`] if it cannot be opened.
+    /// [`Error::InvalidName`] if no table can have the name, or [`Error::Table`] if it cannot be opened.
     pub async fn version(&self, name: &str) -> Result<Option<u64>> {
-        Ok(self.open(name).await?.version())
+        let table = self.published(name).await?;
+        Ok(table.and_then(|table| table.version()))
     }
 
     /// A session within the limits, without tables.
@@ -209,18 +222,27 @@ impl Warehouse {
         SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime))
     }
 
+    /// A table as it is now, if it was ever published. To look makes nothing.
+    async fn published(&self, name: &str) -> Result<Option<DeltaTable>> {
+        check_name(name)?;
+        // A folder has to be there to be opened; the prefix of a store does not.
+        if let Some(folder) = &self.folder
+            && !folder.join(name).exists()
+        {
+            return Ok(None);
+        }
+        let table = self.open(name).await?;
+        Ok(table.version().is_some().then_some(table))
+    }
+
     /// A table as it is now, without a version if it was never published.
     async fn open(&self, name: &str) -> Result<DeltaTable> {
         let failed = |error: DeltaTableError| failed(name, "open", error);
-        let location = format!("{}/{name}", self.root);
-        let url = match &self.store {
-            Some(_) => location
-                .parse()
-                .map_err(|_| DeltaTableError::InvalidTableLocation(location)),
-            None => ensure_table_uri(location),
-        }
-        .map_err(failed)?;
-        let mut builder = DeltaTableBuilder::from_url(url.clone()).map_err(failed)?;
+        let location = format!("{}/{name}/", self.root);
+        let url = location
+            .parse()
+            .map_err(|_| failed(DeltaTableError::InvalidTableLocation(location)))?;
+        let mut builder = DeltaTableBuilder::from_url(Clone::clone(&url)).map_err(failed)?;
         if let Some(store) = &self.store {
             builder = builder.with_storage_backend(Arc::clone(store), url);
         }
@@ -231,17 +253,26 @@ impl Warehouse {
         }
     }
 
-    /// Commits the rows of a plan as the next version of a table, in place of all that it held.
+    /// Commits the rows of a plan, in their order, as the next version of a table, in place of all that
+    /// it held.
     pub(crate) async fn overwrite(
         &self,
         name: &str,
         plan: LogicalPlan,
         session: &SessionState,
     ) -> Result<DeltaTable> {
-        // The plan of a write has nodes of Delta's own, which its planner knows.
+        // The plan of a write has nodes of Delta's own, which its planner knows. Several partitions would
+        // be written as they come, in any order.
+        let in_order = session.config().clone().with_target_partitions(1);
         let session = SessionStateBuilder::new_from_existing(session.clone())
+            .with_config(in_order)
             .with_query_planner(DeltaPlanner::new())
             .build();
+        if let Some(folder) = &self.folder {
+            tokio::fs::create_dir_all(folder.join(name))
+                .await
+                .map_err(|error| failed(name, "write", error.into()))?;
+        }
         let write = self
             .open(name)
             .await?
@@ -269,6 +300,17 @@ impl Warehouse {
             source: error,
         })
     }
+}
+
+/// Refuses what is no name of a table, and so of a folder in a warehouse.
+pub(crate) fn check_name(table: &str) -> Result<()> {
+    let allowed = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    if !table.is_empty() && !table.starts_with('_') && table.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(Error::InvalidName {
+        table: table.to_owned(),
+    })
 }
 
 fn failed(table: &str, operation: &'static str, error: DeltaTableError) -> Error {

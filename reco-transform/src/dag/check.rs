@@ -33,16 +33,18 @@ pub(super) fn check_now(dag: &Dag) -> Result<bool> {
 pub(super) async fn check(dag: &Dag) -> Result<()> {
     let mut tables = Tables::new();
     for node in &*dag.nodes {
+        let failed = |error| Error::of_step(&node.table, error);
         let session = SessionContext::new();
-        let inputs = register(&session, &tables, node, &dag.functions)
-            .map_err(|error| Error::of_step(&node.table, error))?;
+        let inputs = register(&session, &tables, &node.inputs, &dag.functions).map_err(failed)?;
         let schema = match &node.origin {
             Origin::Source(source) => source.table().schema(),
             Origin::Sql(step) => schema_of(step, &inputs, &session).await?,
             Origin::Step(step) => schema_of(step.as_ref(), &inputs, &session).await?,
         };
         let table: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(schema));
-        check_expectations(&session, node, &table).await?;
+        let audit = SessionContext::new();
+        register(&audit, &tables, node.dependencies(), &dag.functions).map_err(failed)?;
+        check_expectations(&audit, node, &table).await?;
         tables.insert(node.table.clone(), table);
     }
     Ok(())
@@ -96,26 +98,23 @@ fn analyze(session: &SessionContext, frame: &DataFrame) -> EngineResult<()> {
         .map(drop)
 }
 
-/// Adds to a session the functions of the DAG and the tables that a node may see; returns the inputs of
-/// its step.
-pub(super) fn register(
+/// Adds to a session the functions of the DAG and some of its tables, and returns these.
+pub(super) fn register<'a>(
     session: &SessionContext,
     tables: &Tables,
-    node: &Node,
+    names: impl IntoIterator<Item = &'a String>,
     functions: &[ScalarUDF],
 ) -> EngineResult<Tables> {
     for function in functions {
         session.register_udf(function.clone());
     }
-    let mut inputs = Tables::new();
-    for name in node.dependencies() {
+    let mut registered = Tables::new();
+    for name in names {
         let Some(table) = tables.get(name) else {
             continue;
         };
         session.register_table(TableReference::bare(name.as_str()), Arc::clone(table))?;
-        if node.inputs.contains(name) {
-            inputs.insert(name.clone(), Arc::clone(table));
-        }
+        registered.insert(name.clone(), Arc::clone(table));
     }
-    Ok(inputs)
+    Ok(registered)
 }

@@ -1,6 +1,6 @@
 //! From declarations to nodes in order: names, duplicates and cycles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use reco_core::nearest;
@@ -8,6 +8,7 @@ use reco_core::nearest;
 use super::{DagBuilder, Node, Origin};
 use crate::error::{Error, Result};
 use crate::step::Step;
+use crate::warehouse::check_name;
 
 /// The nodes in an order in which every table comes after those that it reads, otherwise as declared.
 pub(super) fn arrange(builder: DagBuilder) -> Result<Arc<[Arc<Node>]>> {
@@ -22,8 +23,8 @@ pub(super) fn arrange(builder: DagBuilder) -> Result<Arc<[Arc<Node>]>> {
         let origin = declared.origin?;
         let inputs = match &origin {
             Origin::Source(_) => Vec::new(),
-            Origin::Sql(step) => step.inputs(),
-            Origin::Step(step) => step.inputs(),
+            Origin::Sql(step) => each_once(step.inputs()),
+            Origin::Step(step) => each_once(step.inputs()),
         };
         nodes.push(Node {
             table: declared.table,
@@ -38,8 +39,18 @@ pub(super) fn arrange(builder: DagBuilder) -> Result<Arc<[Arc<Node>]>> {
         let node = find(&mut nodes, &table, || {
             format!("expectation `{expectation}`")
         })?;
+        if let Some(reason) = expectation.defect() {
+            return Err(Error::InvalidExpectation {
+                table,
+                expectation: expectation.name().to_owned(),
+                reason: reason.to_owned(),
+            });
+        }
         node.audit_inputs.extend(expectation.inputs(&table)?);
         node.expectations.push(expectation);
+    }
+    for node in &mut nodes {
+        node.audit_inputs = each_once(std::mem::take(&mut node.audit_inputs));
     }
     for (table, materialization) in builder.materializations {
         let node = find(&mut nodes, &table, || "materialization".to_owned())?;
@@ -51,14 +62,11 @@ pub(super) fn arrange(builder: DagBuilder) -> Result<Arc<[Arc<Node>]>> {
     sort(nodes)
 }
 
-fn check_name(table: &str) -> Result<()> {
-    let allowed = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    if !table.is_empty() && !table.starts_with('_') && table.chars().all(allowed) {
-        return Ok(());
-    }
-    Err(Error::InvalidName {
-        table: table.to_owned(),
-    })
+/// The tables in the order in which they are first named.
+fn each_once(tables: Vec<String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let first = |table: &String| seen.insert(table.clone());
+    tables.into_iter().filter(first).collect()
 }
 
 fn find<'a>(nodes: &'a mut [Node], table: &str, what: impl Fn() -> String) -> Result<&'a mut Node> {

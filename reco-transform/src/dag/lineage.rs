@@ -50,6 +50,9 @@ pub struct LineageTable {
     pub materialization: Option<Materialization>,
     /// What is expected of it.
     pub expectations: Vec<String>,
+    /// The other tables that the expectations read: it waits for them, and is not made of them.
+    #[serde(default)]
+    pub audited_with: Vec<String>,
 }
 
 /// What makes a table.
@@ -78,6 +81,7 @@ impl Lineage {
                 inputs: node.inputs.clone(),
                 materialization: (kind != LineageKind::Source).then_some(node.materialization),
                 expectations: node.expectations.iter().map(ToString::to_string).collect(),
+                audited_with: node.audit_inputs.clone(),
             }
         };
         Self {
@@ -129,7 +133,8 @@ impl Lineage {
         serde_json::to_string_pretty(self).expect("texts and lists of texts are JSON")
     }
 
-    /// As a flowchart of Mermaid, which GitHub and many editors draw.
+    /// As a flowchart of Mermaid, which GitHub and many editors draw. Dotted arrows come from tables that
+    /// a table is audited with.
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         let mut chart = "flowchart LR\n".to_owned();
@@ -146,6 +151,9 @@ impl Lineage {
         for (i, node) in self.tables.iter().enumerate() {
             for input in node.inputs.iter().filter_map(|input| number(input)) {
                 _ = writeln!(chart, "    t{input} --> t{i}");
+            }
+            for other in node.audited_with.iter().filter_map(|other| number(other)) {
+                _ = writeln!(chart, "    t{other} -.-> t{i}");
             }
         }
         chart

@@ -79,9 +79,9 @@ pub struct Dag {
 pub(crate) struct Node {
     pub(crate) table: String,
     pub(crate) origin: Origin,
-    /// What the step reads.
+    /// What the step reads, each table once.
     pub(crate) inputs: Vec<String>,
-    /// What else has to be there for the audit.
+    /// What the audit reads besides the table itself, each table once; the step does not see it.
     pub(crate) audit_inputs: Vec<String>,
     pub(crate) materialization: Materialization,
     pub(crate) expectations: Vec<Expectation>,
@@ -221,7 +221,10 @@ impl DagBuilder {
 
     /// Expects something of a table before it is published; see [`quality`](crate::quality).
     ///
-    /// Of a source, too: then nothing that reads it runs if it fails.
+    /// Of a source, too: then nothing that reads it runs if it fails. But a source and a
+    /// [`View`](Materialization::View) keep no rows: they are read for the audit and read again by each
+    /// step, so what is added to a raw table in between is used and was not audited. Where that matters,
+    /// expect it of the first table in memory or in Delta that is made of them.
     #[must_use]
     pub fn expect(mut self, table: impl Into<String>, expectation: Expectation) -> Self {
         self.expectations.push((table.into(), expectation));
@@ -268,6 +271,8 @@ impl DagBuilder {
     /// [`DuplicateTable`](crate::Error::DuplicateTable), [`InvalidName`](crate::Error::InvalidName),
     /// [`Cycle`](crate::Error::Cycle), [`MaterializedSource`](crate::Error::MaterializedSource),
     /// [`InvalidSql`](crate::Error::InvalidSql), [`NotASelect`](crate::Error::NotASelect),
+    /// [`InvalidExpectation`](crate::Error::InvalidExpectation),
+    /// [`WrongType`](crate::Error::WrongType),
     /// [`BrokenSchema`](crate::Error::BrokenSchema), and [`Step`](crate::Error::Step) for the rest of
     /// what can be wrong with a query.
     pub fn build(self) -> Result<Dag> {

@@ -20,7 +20,7 @@ pub struct TableReport {
     pub n_rows: Option<u64>,
     /// How long it took to make, audit and publish it.
     pub duration: Duration,
-    /// The version that was published, for a Delta table.
+    /// The version that was published, for a Delta table; also if reading it back failed.
     pub version: Option<u64>,
     /// What was found of what is expected; without results if it was not looked at.
     pub checks: CheckReport,

@@ -289,11 +289,16 @@ impl<'a, O: FnMut(DagEvent<'_>) + Send> Scheduler<'a, O> {
                     Error::ChecksFailed { report } => CheckReport::clone(report),
                     _ => CheckReport::new(node.table.as_str(), Vec::new()),
                 };
+                let version = match &error {
+                    Error::PublishedUnread { version, .. } => Some(*version),
+                    _ => None,
+                };
                 let status = TableStatus::Failed {
                     error: Arc::new(error),
                 };
                 TableReport {
                     checks,
+                    version,
                     ..report(node, status, duration)
                 }
             }
@@ -347,12 +352,13 @@ async fn make(
     warehouse: &Warehouse,
 ) -> Result<Built> {
     let failed = |error| Error::of_step(&node.table, error);
-    let session = warehouse.session();
-    let inputs = register(&session, &tables, node, functions).map_err(failed)?;
+    // Two sessions, so that a step cannot read what is there for the audit only.
+    let audit_session = warehouse.session();
+    register(&audit_session, &tables, node.dependencies(), functions).map_err(failed)?;
     let publication = Publication {
         table: &node.table,
         expectations: &node.expectations,
-        session: &session,
+        session: &audit_session,
         warehouse,
     };
     let step: &dyn Step = match &node.origin {
@@ -362,7 +368,9 @@ async fn make(
         Origin::Sql(step) => step,
         Origin::Step(step) => step.as_ref(),
     };
-    let ctx = StepContext::new(&node.table, &inputs, session.clone(), false);
+    let session = warehouse.session();
+    let inputs = register(&session, &tables, &node.inputs, functions).map_err(failed)?;
+    let ctx = StepContext::new(&node.table, &inputs, session, false);
     let frame = step.plan(&ctx).await.map_err(failed)?;
     publication.publish(frame, node.materialization).await
 }

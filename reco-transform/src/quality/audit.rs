@@ -8,8 +8,12 @@ use datafusion::arrow::datatypes::Int64Type;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::error::Result as EngineResult;
-use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, ExprFunctionExt, JoinType, ident, lit};
+use datafusion::functions_aggregate::count::count_udaf;
+use datafusion::functions_aggregate::expr_fn::{count, sum};
+use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::{
+    Expr, ExprFunctionExt, JoinType, WindowFunctionDefinition, ident, lit,
+};
 use datafusion::prelude::{DataFrame, SessionContext};
 use reco_core::{CheckReport, CheckResult};
 
@@ -155,7 +159,7 @@ impl<'a> Auditor<'a> {
         }
         let n_failed = match n_failed {
             Some(n_failed) => n_failed,
-            None => self.failing(expectation).await?.count().await? as u64,
+            None => self.count_failing(expectation).await?,
         };
         if n_failed == 0 {
             return Ok(CheckResult::passed(name, n_rows));
@@ -183,35 +187,46 @@ impl<'a> Auditor<'a> {
         }
     }
 
+    /// How many rows fail, where one has to look further than a row.
+    async fn count_failing(&self, expectation: &Expectation) -> EngineResult<u64> {
+        let Rule::Unique(columns) = &expectation.rule else {
+            return Ok(self.failing(expectation).await?.count().await? as u64);
+        };
+        // Groups spill, and need no second look at the rows as long as none of them fails.
+        let shared = self
+            .known(columns)?
+            .aggregate(
+                columns.iter().map(ident).collect(),
+                vec![count(lit(1_i64)).alias("__n")],
+            )?
+            .filter(ident("__n").gt(lit(1_i64)))?
+            .aggregate(Vec::new(), vec![sum(ident("__n"))])?;
+        Ok(numbers(shared).await?[0])
+    }
+
+    /// The rows that are not NULL in any of these columns.
+    fn known(&self, columns: &[String]) -> EngineResult<DataFrame> {
+        let known = columns.iter().map(|column| ident(column).is_not_null());
+        let known = known.reduce(Expr::and).unwrap_or_else(|| lit(true));
+        self.frame.clone().filter(known)
+    }
+
     /// The rows that fail, where one has to look further than a row.
     async fn failing(&self, expectation: &Expectation) -> EngineResult<DataFrame> {
         let frame = self.frame.clone();
         match &expectation.rule {
             Rule::Unique(columns) => {
-                let Some(known) = columns
-                    .iter()
-                    .map(|c| ident(c).is_not_null())
-                    .reduce(Expr::and)
-                else {
-                    return frame.filter(lit(false));
-                };
-                let keys: Vec<Expr> = columns.iter().map(ident).collect();
-                let names: Vec<String> = (0..columns.len()).map(|i| format!("__key_{i}")).collect();
-                let renamed = keys
-                    .iter()
-                    .zip(&names)
-                    .map(|(key, name)| key.clone().alias(name));
-                let shared = frame
-                    .clone()
-                    .filter(known)?
-                    .aggregate(keys.clone(), vec![count(lit(1_i64)).alias("__n")])?
+                // A window and no join: its sort spills, and a join does not.
+                let all = self.frame.schema().columns();
+                let count = WindowFunctionDefinition::AggregateUDF(count_udaf());
+                let in_group = Expr::from(WindowFunction::new(count, vec![lit(1_i64)]))
+                    .partition_by(columns.iter().map(ident).collect())
+                    .build()?
+                    .alias("__n");
+                self.known(columns)?
+                    .window(vec![in_group])?
                     .filter(ident("__n").gt(lit(1_i64)))?
-                    .select(renamed.collect::<Vec<_>>())?;
-                let same = keys
-                    .into_iter()
-                    .zip(&names)
-                    .map(|(key, name)| key.eq(ident(name)));
-                frame.join_on(shared, JoinType::LeftSemi, same)
+                    .select(all.into_iter().map(Expr::Column).collect::<Vec<_>>())
             }
             Rule::References {
                 column,
@@ -222,10 +237,13 @@ impl<'a> Auditor<'a> {
                     .session
                     .table(TableReference::bare(to_table.as_str()))
                     .await?
-                    .select([ident(to_column).alias("__known")])?;
-                frame.filter(ident(column).is_not_null())?.join_on(
-                    known,
-                    JoinType::LeftAnti,
+                    .filter(ident(to_column).is_not_null())?
+                    .select([ident(to_column).alias("__known")])?
+                    .distinct()?;
+                // The left side of a join is held in memory: that of the values, not of the rows.
+                known.join_on(
+                    frame.filter(ident(column).is_not_null())?,
+                    JoinType::RightAnti,
                     [ident(column).eq(ident("__known"))],
                 )
             }
@@ -247,7 +265,9 @@ async fn numbers(counts: DataFrame) -> EngineResult<Vec<u64>> {
     let row = batches.iter().find(|batch| batch.num_rows() == 1);
     let row = row.expect("an aggregate without groups makes one row");
     let number = |column: &ArrayRef| {
-        let count = column.as_primitive::<Int64Type>().value(0);
+        let column = column.as_primitive::<Int64Type>();
+        // A sum of nothing is NULL.
+        let count = column.iter().flatten().next().unwrap_or(0);
         u64::try_from(count).expect("a count is not negative")
     };
     Ok(row.columns().iter().map(number).collect())

@@ -17,6 +17,7 @@ pub struct Expectation {
     name: String,
     pub(crate) rule: Rule,
     pub(crate) severity: Severity,
+    defect: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -41,6 +42,7 @@ impl Expectation {
             name,
             rule,
             severity: Severity::Error,
+            defect: None,
         }
     }
 
@@ -57,6 +59,15 @@ impl Expectation {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Why it could not fail, or not as meant, if it is put together wrongly.
+    pub(crate) const fn defect(&self) -> Option<&'static str> {
+        self.defect
+    }
+
+    fn with_defect(self, defect: Option<&'static str>) -> Self {
+        Self { defect, ..self }
     }
 
     /// The tables that it reads besides its own.
@@ -88,7 +99,7 @@ pub fn not_null(column: impl Into<String>) -> Expectation {
 /// No two rows have the same value in the column, or the same combination in several.
 ///
 /// All rows that share one are failures, the first included. Rows with a NULL in any of the columns are
-/// passed over.
+/// passed over. Without columns, the DAG is refused.
 ///
 /// # Examples
 ///
@@ -102,10 +113,11 @@ pub fn not_null(column: impl Into<String>) -> Expectation {
 pub fn unique(columns: impl IntoIterator<Item = impl Into<String>>) -> Expectation {
     let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
     let name = format!("unique({})", columns.join(", "));
-    Expectation::new(name, Rule::Unique(columns))
+    let defect = columns.is_empty().then_some("it names no column");
+    Expectation::new(name, Rule::Unique(columns)).with_defect(defect)
 }
 
-/// Each value of the column is one of these. NULL is passed over.
+/// Each value of the column is one of these. NULL is passed over. Without values, the DAG is refused.
 #[must_use]
 pub fn accepted_values<V: Literal + fmt::Display>(
     column: impl Into<String>,
@@ -115,8 +127,9 @@ pub fn accepted_values<V: Literal + fmt::Display>(
     let values: Vec<V> = values.into_iter().collect();
     let names: Vec<String> = values.iter().map(ToString::to_string).collect();
     let name = format!("accepted_values({column}, [{}])", names.join(", "));
+    let defect = values.is_empty().then_some("it accepts no value");
     let values = values.iter().map(Literal::lit).collect();
-    Expectation::new(name, Rule::Row(ident(column).in_list(values, true)))
+    Expectation::new(name, Rule::Row(ident(column).in_list(values, true))).with_defect(defect)
 }
 
 /// Each value of the column is in a range, whose sides may be open. NULL is passed over; NaN is above

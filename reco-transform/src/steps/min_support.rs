@@ -4,9 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use datafusion::arrow::array::{Array, AsArray, LargeStringArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, JoinType, cast, ident, lit};
 use datafusion::prelude::DataFrame;
@@ -23,9 +24,15 @@ use crate::step::{Step, StepContext};
 /// interaction and is left out; a row with an item and without a session is an error. All columns are
 /// kept.
 ///
+/// Rows come sorted by `session_id`, `occurred_at`, `id` and `item_id`, as far as there are such columns:
+/// a table that is published in Delta has the same order in every run.
+///
 /// How often each item occurs in each session is counted when the step is planned, so its input is read
-/// twice: a [`View`](crate::Materialization::View) is computed twice. Memory is bounded by the number of
-/// different items and sessions and of pairs of them, 12 bytes a pair.
+/// twice: once to count, once to filter. A [`View`](crate::Materialization::View) is computed twice, and
+/// over a raw table that is being written to, the rows that are filtered may not be those that were
+/// counted; so let the input be in memory or in Delta. Memory is bounded by the number of different items
+/// and sessions and of pairs of them, up to 40 bytes a pair, and taken from the warehouse's
+/// [`memory_limit`](crate::WarehouseConfig::memory_limit); the rows themselves stream and spill.
 ///
 /// # Examples
 ///
@@ -82,27 +89,36 @@ impl Step for MinSupport {
         )?;
         // The same plan without data: the columns are what a check is after.
         let mut support = Support::default();
+        let memory = MemoryConsumer::new(format!("MinSupport[{}]", self.output))
+            .register(&ctx.session().runtime_env().memory_pool);
         if !ctx.is_check() {
             let mut batches = pairs.execute_stream().await?;
             while let Some(batch) = batches.try_next().await? {
                 support.push(&batch)?;
+                memory.try_resize(support.n_bytes())?;
             }
         }
         let (sessions, items) = support.peel(self.session, self.item);
-        let keep = |frame: DataFrame, column: &str, key: &str, values: StringArray| {
-            let schema = Schema::new(vec![Field::new(key, DataType::Utf8, false)]);
+        drop(memory);
+        let keep = |frame: DataFrame, column: &str, key: &str, values: LargeStringArray| {
+            let schema = Schema::new(vec![Field::new(key, DataType::LargeUtf8, false)]);
             let values = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(values)])?;
             let values = ctx.session().read_batch(values)?;
-            frame.join_on(values, JoinType::LeftSemi, [text(column).eq(ident(key))])
+            // The left side of a join is held in memory: that of the values, not of the rows.
+            values.join_on(frame, JoinType::RightSemi, [text(column).eq(ident(key))])
         };
         let kept = keep(input, "session_id", "__session", sessions)?;
-        keep(kept, "item_id", "__item", items)
+        let kept = keep(kept, "item_id", "__item", items)?;
+        let order = ["session_id", "occurred_at", "id", "item_id"].into_iter();
+        let order = order.filter(|name| kept.schema().has_column_with_unqualified_name(name));
+        let order = order.map(|name| ident(name).sort(true, true)).collect();
+        kept.sort(order)
     }
 }
 
-/// A key as text, whatever its type.
+/// A key as text, whatever its type; of any length in all, since a table may have many.
 fn text(column: &str) -> Expr {
-    cast(ident(column), DataType::Utf8)
+    cast(ident(column), DataType::LargeUtf8)
 }
 
 /// How often each item occurs in each session.
@@ -122,8 +138,8 @@ struct Pair {
 
 impl Support {
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        let sessions = batch.column(0).as_string::<i32>();
-        let items = batch.column(1).as_string::<i32>();
+        let sessions = batch.column(0).as_string::<i64>();
+        let items = batch.column(1).as_string::<i64>();
         let counts = batch.column(2).as_primitive::<Int64Type>();
         if sessions.null_count() > 0 {
             let text = "column `session_id` is NULL where `item_id` is not";
@@ -140,19 +156,23 @@ impl Support {
         Ok(())
     }
 
+    /// An upper bound of the bytes that this and its peeling take: a pair here is 12, in a vector that
+    /// grows by doubling 24, and as two edges 16.
+    fn n_bytes(&self) -> usize {
+        self.pairs.len() * 40 + self.sessions.n_bytes() + self.items.n_bytes()
+    }
+
     /// The sessions and the items that are left when those without support are removed until none is.
     ///
     /// The result does not depend on the order of removal, so each node that falls below is removed
     /// once, with its pairs: linear in the number of pairs, however deep the cascade.
-    fn peel(self, min_session: u64, min_item: u64) -> (StringArray, StringArray) {
-        let mut graph = Peeling::new(&self);
+    fn peel(self, min_session: u64, min_item: u64) -> (LargeStringArray, LargeStringArray) {
+        let (n_sessions, n_items) = (self.sessions.names.len(), self.items.names.len());
+        let mut graph = Peeling::new(self.pairs, n_sessions, n_items);
         graph.run(min_session, min_item);
-        let sessions = self
-            .sessions
-            .kept(&graph.support[..graph.n_sessions], min_session);
-        let items = self
-            .items
-            .kept(&graph.support[graph.n_sessions..], min_item);
+        let (of_sessions, of_items) = graph.support.split_at(n_sessions);
+        let sessions = self.sessions.kept(of_sessions, min_session);
+        let items = self.items.kept(of_items, min_item);
         (sessions, items)
     }
 }
@@ -164,17 +184,17 @@ struct Peeling {
     support: Vec<u64>,
     /// The edges of node `v` are `edges[offsets[v]..offsets[v + 1]]`.
     offsets: Vec<usize>,
-    edges: Vec<(usize, u32)>,
+    /// The number of the item for a session, of the session for an item, and how often they meet.
+    edges: Vec<(u32, u32)>,
 }
 
 impl Peeling {
-    fn new(support: &Support) -> Self {
-        let n_sessions = support.sessions.names.len();
-        let n_nodes = n_sessions + support.items.names.len();
+    fn new(pairs: Vec<Pair>, n_sessions: usize, n_items: usize) -> Self {
+        let n_nodes = n_sessions + n_items;
         let ends = |pair: &Pair| [pair.session as usize, n_sessions + pair.item as usize];
         let mut offsets = vec![0; n_nodes + 1];
         let mut left = vec![0; n_nodes];
-        for pair in &support.pairs {
+        for pair in &pairs {
             for node in ends(pair) {
                 offsets[node + 1] += 1;
                 left[node] += u64::from(pair.n);
@@ -184,14 +204,16 @@ impl Peeling {
             offsets[node + 1] += offsets[node];
         }
         let mut next = offsets.clone();
-        let mut edges = vec![(0, 0); 2 * support.pairs.len()];
-        for pair in &support.pairs {
+        let mut edges = vec![(0, 0); 2 * pairs.len()];
+        for pair in &pairs {
             let [session, item] = ends(pair);
-            for (from, to) in [(session, item), (item, session)] {
+            for (from, to) in [(session, pair.item), (item, pair.session)] {
                 edges[next[from]] = (to, pair.n);
                 next[from] += 1;
             }
         }
+        // What follows needs the edges only.
+        drop(pairs);
         Self {
             n_sessions,
             support: left,
@@ -213,6 +235,7 @@ impl Peeling {
         let mut removed: VecDeque<usize> = (0..self.support.len()).filter(below).collect();
         while let Some(node) = removed.pop_front() {
             for &(other, n) in &self.edges[self.offsets[node]..self.offsets[node + 1]] {
+                let other = other as usize + if node < n_sessions { n_sessions } else { 0 };
                 let least = least(other, n_sessions);
                 let had_enough = self.support[other] >= least;
                 self.support[other] = self.support[other].saturating_sub(u64::from(n));
@@ -229,6 +252,8 @@ impl Peeling {
 struct Interned {
     numbers: HashMap<Arc<str>, u32>,
     names: Vec<Arc<str>>,
+    /// Of all texts together.
+    n_text: usize,
 }
 
 impl Interned {
@@ -239,23 +264,30 @@ impl Interned {
         let number = u32::try_from(self.names.len()).map_err(|_| {
             DataFusionError::Execution("more than 2³² sessions or items".to_owned())
         })?;
+        self.n_text += name.len();
         let name: Arc<str> = name.into();
         self.names.push(Arc::clone(&name));
         self.numbers.insert(name, number);
         Ok(number)
     }
 
+    /// An upper bound: a text with its counts, and what is kept of it in an array that grows by doubling;
+    /// a pointer in the vector and one with its number in the table, which do so too; the words of its node.
+    fn n_bytes(&self) -> usize {
+        3 * self.n_text + self.names.len() * (24 + 2 * (16 + 32) + 40)
+    }
+
     /// The names whose support is enough.
-    fn kept(&self, support: &[u64], least: u64) -> StringArray {
+    fn kept(&self, support: &[u64], least: u64) -> LargeStringArray {
         let names = self.names.iter().zip(support);
         let kept = names.filter(|&(_, &support)| support >= least);
-        StringArray::from_iter_values(kept.map(|(name, _)| name))
+        LargeStringArray::from_iter_values(kept.map(|(name, _)| name))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::Int64Array;
+    use datafusion::arrow::array::{Int64Array, StringArray};
     use datafusion::assert_batches_sorted_eq;
     use proptest::prelude::*;
 
@@ -342,7 +374,7 @@ mod tests {
                 support.pairs.push(Pair { session, item, n: 1 });
             }
             let (sessions, items) = support.peel(min_session.into(), min_item.into());
-            let kept = |names: &StringArray, name: u8| names.iter().flatten().any(|n| n == name.to_string());
+            let kept = |names: &LargeStringArray, name: u8| names.iter().flatten().any(|n| n == name.to_string());
             let left: Vec<_> = rows
                 .iter()
                 .copied()

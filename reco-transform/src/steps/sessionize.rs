@@ -18,6 +18,8 @@ use datafusion::prelude::DataFrame;
 use reco_core::timestamp_type;
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::not_a_time;
+use crate::error::Error;
 use crate::step::{Step, StepContext};
 
 const TIME: &str = "__time";
@@ -52,7 +54,8 @@ pub struct Sessionize {
     /// The longest time between two events of a session. Default 30 minutes, as in web analytics and in
     /// the SIGIR eCom 2021 data set.
     pub gap: Duration,
-    /// The table to read, with the columns `tenant_id`, `client_id` and `occurred_at`. Default `clean`.
+    /// The table to read, with the columns `tenant_id`, `client_id` and `occurred_at`, a timestamp of any
+    /// unit. Default `clean`.
     pub input: String,
     /// The table to make. Default `sessions`.
     pub output: String,
@@ -82,6 +85,15 @@ impl Step for Sessionize {
         let gap = i64::try_from(self.gap.as_micros())
             .map_err(|_| DataFusionError::Plan("the gap is longer than time itself".to_owned()))?;
         let input = ctx.table(&self.input)?;
+        if let Some(found) = not_a_time(input.schema().as_arrow()) {
+            let error = Error::WrongType {
+                step: self.output.clone(),
+                column: "occurred_at".to_owned(),
+                expected: "a timestamp",
+                found: found.to_string(),
+            };
+            return Err(error.into_datafusion());
+        }
         let names = input
             .schema()
             .fields()

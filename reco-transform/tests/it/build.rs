@@ -3,12 +3,14 @@
 use std::error::Error as _;
 use std::sync::Arc;
 
+use reco_core::async_trait;
 use reco_transform::datafusion::arrow::datatypes::{DataType, Field, Schema};
 use reco_transform::datafusion::logical_expr::{Volatility, create_udf};
 use reco_transform::datafusion::prelude::*;
 use reco_transform::{
-    Dag, DagBuilder, Deduplicate, Materialization, MinSupport, Sessionize, SqlStep, StepExt,
-    between, expect_no_rows, expect_sql, not_null, relationships, step_fn, unique,
+    Dag, DagBuilder, Deduplicate, Materialization, MinSupport, Sessionize, SqlStep, Step,
+    StepContext, StepExt, accepted_values, between, expect_no_rows, expect_sql, not_null,
+    relationships, step_fn, unique,
 };
 
 use crate::shop::{Log, ValuesExt, events, source};
@@ -229,4 +231,74 @@ fn column_expressions_of_datafusion_are_at_hand() {
         ctx.table("events")?.filter(col("price").gt(lit(9)))
     });
     with_events().step(step).build().unwrap();
+}
+
+#[test]
+fn a_table_named_twice_is_one_input() {
+    let twice = step_fn("twice", ["events", "events"], |ctx| ctx.table("events"));
+    let dag = with_events()
+        .step(twice)
+        .expect("twice", relationships("id", "events", "id"))
+        .build()
+        .unwrap();
+    assert_eq!(dag.lineage().tables[1].inputs, ["events"]);
+}
+
+#[test]
+fn an_expectation_that_means_nothing_is_refused() {
+    check(
+        with_events().expect("events", unique([""; 0])),
+        "expectation `unique()` on table `events` means nothing: it names no column",
+    );
+    check(
+        with_events().expect("events", accepted_values("kind", [""; 0])),
+        "expectation `accepted_values(kind, [])` on table `events` means nothing: it accepts no value",
+    );
+}
+
+#[test]
+fn a_time_that_is_a_number_is_refused() {
+    let dag = Dag::builder()
+        .values(
+            "clean",
+            "tenant_id, client_id, occurred_at",
+            "('', 'ann', 1714550400)",
+        )
+        .step(Sessionize::default());
+    check(
+        dag,
+        "step `sessions` reads column `occurred_at` as a timestamp; it is Int64",
+    );
+}
+
+/// A step that reads a table which it does not declare.
+#[derive(Debug)]
+struct Sneaks;
+
+#[async_trait]
+impl Step for Sneaks {
+    fn name(&self) -> &str {
+        "sneaks"
+    }
+
+    fn inputs(&self) -> Vec<String> {
+        vec!["events".to_owned()]
+    }
+
+    async fn plan(&self, ctx: &StepContext<'_>) -> datafusion::error::Result<DataFrame> {
+        ctx.sql("select name as id from items").await
+    }
+}
+
+#[test]
+fn what_is_there_for_the_audit_only_is_no_input() {
+    let error = with_events()
+        .values("items", "name", "('hat')")
+        .step(Sneaks)
+        .expect("sneaks", relationships("id", "items", "name"))
+        .build()
+        .unwrap_err();
+    assert_eq!(error.to_string(), "step `sneaks` failed");
+    let cause = error.source().unwrap().to_string();
+    assert!(cause.contains("items' not found"), "{cause}");
 }

@@ -2,9 +2,10 @@
 
 use reco_transform::{
     Dag, Deduplicate, Lineage, Materialization, MinSupport, Sessionize, between, not_null,
+    relationships,
 };
 
-use crate::shop::{events, source};
+use crate::shop::{ValuesExt, events, source};
 
 fn lineage() -> Lineage {
     let dag = Dag::builder()
@@ -81,7 +82,8 @@ fn as_json() {
       "expectations": [
         "not_null(item_id)",
         "between(price, 0..)"
-      ]
+      ],
+      "audited_with": []
     }
     "#);
 }
@@ -95,4 +97,24 @@ fn what_a_change_reaches_and_what_a_table_is_made_of() {
     );
     assert_eq!(lineage.upstream("clean"), ["events", "deduplicated"]);
     assert_eq!(lineage.upstream("events"), [""; 0]);
+}
+
+#[test]
+fn what_a_table_is_audited_with_is_shown_and_is_no_input() {
+    let dag = Dag::builder()
+        .values("items", "name", "('hat')")
+        .values("sales", "item, gift", "('hat', 'hat')")
+        .expect("sales", relationships("item", "items", "name"))
+        .expect("sales", relationships("gift", "items", "name"))
+        .build();
+    let lineage = dag.unwrap().lineage();
+    let sales = lineage.tables.iter().find(|table| table.table == "sales");
+    assert_eq!(sales.unwrap().audited_with, ["items"]);
+    assert_eq!(lineage.downstream("items"), [""; 0]);
+    insta::assert_snapshot!(lineage.to_mermaid(), @r#"
+    flowchart LR
+        t0["items"]
+        t1["sales"]
+        t0 -.-> t1
+    "#);
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use reco_transform::datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use reco_transform::datafusion::prelude::*;
 use reco_transform::{
-    Dag, Error, Materialization, Warehouse, WarehouseConfig, between, not_null, unique,
+    Dag, Error, Materialization, MinSupport, Warehouse, WarehouseConfig, between, not_null, unique,
 };
 
 use crate::shop::{Log, ValuesExt, events, text};
@@ -104,7 +105,8 @@ async fn a_table_may_change_its_columns() {
         let dag = Dag::builder()
             .sql("t", query)
             .materialize("t", Materialization::Delta);
-        dag.build().unwrap().run(&warehouse).await.unwrap();
+        let run = dag.build().unwrap().run(&warehouse).await.unwrap();
+        assert_eq!(run.report("t").unwrap().n_rows, Some(1));
         let table = warehouse.table("t").await.unwrap();
         assert_eq!(
             table.schema().field_names(),
@@ -169,6 +171,105 @@ async fn a_table_that_was_never_published_is_named() {
         error.to_string(),
         "no warehouse can be kept at `gopher://hole`"
     );
+}
+
+#[tokio::test]
+async fn to_look_at_a_table_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::at(dir.path().to_str().unwrap()).unwrap();
+    assert_eq!(warehouse.version("prices").await.unwrap(), None);
+    let error = warehouse.table("prices").await.unwrap_err();
+    assert_eq!(error.to_string(), "the warehouse has no table `prices`");
+    for name in ["../../x", "", "_delta_log", "a/b"] {
+        let error = warehouse.table(name).await.unwrap_err();
+        assert!(matches!(error, Error::InvalidName { .. }), "{error:?}");
+        let error = warehouse.version(name).await.unwrap_err();
+        assert!(matches!(error, Error::InvalidName { .. }), "{error:?}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+
+    prices("('hat', 10)").run(&warehouse).await.unwrap();
+    assert_eq!(warehouse.version("prices").await.unwrap(), Some(0));
+}
+
+/// A DAG that publishes interactions of 100 sessions, with a wide column.
+fn interactions(events: &str, pad: usize) -> Dag {
+    let events = format!(
+        "select cast(value as varchar) as id, cast(value % 100 as varchar) as session_id,
+                cast(value % 7 as varchar) as item_id,
+                to_timestamp_micros((value / 100) % 40) as occurred_at,
+                concat(repeat('x', {pad}), value) as pad
+         from {events}"
+    );
+    Dag::builder()
+        .sql("sessions", events)
+        .step(MinSupport::default())
+        .materialize("sessions", Materialization::View)
+        .materialize("interactions", Materialization::Delta)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn interactions_are_published_in_one_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::at(dir.path().to_str().unwrap()).unwrap();
+    let config = WarehouseConfig {
+        target_partitions: 4.try_into().ok(),
+        ..WarehouseConfig::default()
+    };
+    let warehouse = warehouse.with_config(config).unwrap();
+    let mut orders = Vec::new();
+    // Enough that the file is read in several parts: more than 10 MB.
+    for events in [
+        "generate_series(1, 30000)",
+        "(select value from generate_series(1, 30000) order by value desc)",
+    ] {
+        interactions(events, 500).run(&warehouse).await.unwrap();
+        let published = Warehouse::at(dir.path().to_str().unwrap()).unwrap();
+        let published = published.table("interactions").await.unwrap();
+        let columns = ["session_id", "occurred_at", "id", "item_id"];
+        let batches = published
+            .select_columns(&columns)
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
+        let rows: Vec<[String; 4]> = batches
+            .iter()
+            .flat_map(|batch| {
+                let columns = batch.columns().iter().map(|column| {
+                    let values = ArrayFormatter::try_new(column, &FormatOptions::default());
+                    values.unwrap()
+                });
+                let columns: Vec<_> = columns.collect();
+                let row = |row| std::array::from_fn(|i| columns[i].value(row).to_string());
+                (0..batch.num_rows()).map(row).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(rows.len(), 30_000);
+        assert!(rows.is_sorted());
+        orders.push(rows);
+    }
+    assert!(orders[0] == orders[1]);
+}
+
+#[tokio::test]
+async fn support_is_counted_in_less_memory_than_the_rows_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = WarehouseConfig {
+        memory_limit: 32 << 20,
+        target_partitions: 1.try_into().ok(),
+        spill_dir: Some(dir.path().to_owned()),
+        ..WarehouseConfig::default()
+    };
+    let warehouse = Warehouse::in_memory().with_config(config).unwrap();
+    // 60 MB of rows.
+    let run = interactions("generate_series(1, 250000)", 200)
+        .run(&warehouse)
+        .await
+        .unwrap();
+    assert_eq!(run.report("interactions").unwrap().n_rows, Some(250_000));
 }
 
 #[tokio::test]

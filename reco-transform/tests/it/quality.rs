@@ -1,11 +1,12 @@
 //! Expectations: what passes, what fails, and what is shown of it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use reco_core::CheckReport;
 use reco_transform::{
-    Dag, DagRun, Error, Expectation, Materialization, Warehouse, accepted_values, between,
-    expect_no_rows, expect_sql, not_null, relationships, row_count, unique,
+    Dag, DagRun, Error, Expectation, Materialization, Warehouse, WarehouseConfig, accepted_values,
+    between, expect_no_rows, expect_sql, not_null, relationships, row_count, unique,
 };
 
 use crate::shop::{Log, ValuesExt, event, events};
@@ -165,4 +166,79 @@ async fn a_view_is_audited_too() {
         .build()
         .unwrap();
     assert!(dag.run(&Warehouse::in_memory()).await.is_err());
+}
+
+#[tokio::test]
+async fn several_expectations_may_name_one_other_table() {
+    let dag = Dag::builder()
+        .values("items", "name", "('hat'), ('scarf')")
+        .values(
+            "sales",
+            "item, gift",
+            "('hat', 'scarf'), ('scarf', 'glove')",
+        )
+        .expect("sales", relationships("item", "items", "name"))
+        .expect("sales", relationships("gift", "items", "name").warn())
+        .build()
+        .unwrap();
+    let run = dag.run(&Warehouse::in_memory()).await.unwrap();
+    insta::assert_snapshot!(run.report("sales").unwrap().checks, @r#"
+    sales: 1 of 2 checks passed
+      relationships(gift, items.name) warns: 1 of 2 rows
+        {"item":"scarf","gift":"glove"}
+    "#);
+}
+
+/// A warehouse with less memory than 40 MB of rows take.
+fn small(spill_dir: &Path) -> Warehouse {
+    let config = WarehouseConfig {
+        memory_limit: 28 << 20,
+        target_partitions: 1.try_into().ok(),
+        spill_dir: Some(spill_dir.to_owned()),
+        ..WarehouseConfig::default()
+    };
+    Warehouse::in_memory().with_config(config).unwrap()
+}
+
+#[tokio::test]
+async fn uniqueness_is_found_out_in_less_memory_than_the_keys_take() {
+    // One of the keys is there twice.
+    let dag = Dag::builder()
+        .sql(
+            "wide",
+            "select concat(repeat('x', 400), greatest(value, 2)) as key
+             from generate_series(1, 100000)",
+        )
+        .materialize("wide", Materialization::View)
+        .expect("wide", unique(["key"]).warn())
+        .build()
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let run = dag.run(&small(dir.path())).await.unwrap();
+    let result = &run.report("wide").unwrap().checks.results[0];
+    assert_eq!((result.n_checked, result.n_failed), (100_000, 2));
+    let twice = format!(r#"{{"key":"{}2"}}"#, "x".repeat(400));
+    assert_eq!(result.samples, [twice.clone(), twice]);
+}
+
+#[tokio::test]
+async fn references_are_followed_in_less_memory_than_the_rows_take() {
+    let dag = Dag::builder()
+        .sql(
+            "known",
+            "select concat(repeat('x', 400), value) as key from generate_series(0, 8)",
+        )
+        .sql(
+            "wide",
+            "select value, concat(repeat('x', 400), value % 10) as key
+             from generate_series(1, 100000)",
+        )
+        .materialize("wide", Materialization::View)
+        .expect("wide", relationships("key", "known", "key").warn())
+        .build()
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let run = dag.run(&small(dir.path())).await.unwrap();
+    let result = &run.report("wide").unwrap().checks.results[0];
+    assert_eq!((result.n_checked, result.n_failed), (100_000, 10_000));
 }

@@ -373,6 +373,10 @@ async fn a_table_that_is_no_data_set_says_which_column() {
             "no_time",
             "select session_id, item_id, occurred_at as time from events",
         )
+        .sql(
+            "number",
+            "select id as session_id, item_id, 1714550400 as occurred_at from events",
+        )
         .sql("empty", "select * from events where false")
         .build()
         .unwrap();
@@ -383,6 +387,10 @@ async fn a_table_that_is_no_data_set_says_which_column() {
             "table `interaction`, column `session_id`, row 0: null where a value is required",
         ),
         ("no_time", "table `no_time` has no column `occurred_at`"),
+        (
+            "number",
+            "table `number`, column `occurred_at` is Int64, expected Timestamp(µs, \"UTC\")",
+        ),
         ("empty", "the data set holds no session"),
     ] {
         let error = run.dataset(table).await.unwrap_err();
