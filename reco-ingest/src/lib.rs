@@ -12,6 +12,7 @@
 //! `reco-core` Arrow and `object_store`.
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
+mod batch_rows;
 pub mod delta;
 pub mod error;
 pub mod import;

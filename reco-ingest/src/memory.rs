@@ -10,6 +10,8 @@ use reco_core::{
 
 /// How many rows a batch of a scan holds at most.
 const SCAN_ROWS: usize = 4096;
+/// How many bytes a batch of a scan holds at most, unless a single record has more.
+const SCAN_BYTES: usize = 64 << 20;
 
 /// A raw table in memory, for tests, examples and as the live half of a [`Tee`](crate::Tee).
 ///
@@ -99,14 +101,29 @@ impl<E: Record> EventSink<E> for MemoryTable<E> {
 impl<E: Record> RawTable<E> for MemoryTable<E> {
     async fn scan(&self, window: TimeWindow) -> Result<RecordBatchStream> {
         let batches = stream::iter(self.snapshot()).flat_map(move |batch| {
-            let selected: Vec<E> = batch
-                .iter()
-                .filter(|record| window.contains(record.timestamp()))
-                .cloned()
-                .collect();
-            let chunks: Vec<_> = selected.chunks(SCAN_ROWS).map(E::to_batch).collect();
-            stream::iter(chunks)
+            let mut at = 0;
+            stream::iter(std::iter::from_fn(move || {
+                let chunk = next_chunk(&batch, &mut at, window);
+                (!chunk.is_empty()).then(|| E::to_batch(&chunk))
+            }))
         });
         Ok(batches.boxed())
     }
+}
+
+// The records that a window selects from a position on, which moves behind them.
+fn next_chunk<E: Record>(batch: &[E], at: &mut usize, window: TimeWindow) -> Vec<E> {
+    let mut chunk: Vec<E> = Vec::new();
+    let mut n_bytes = 0_usize;
+    while let Some(record) = batch.get(*at).filter(|_| chunk.len() < SCAN_ROWS) {
+        if window.contains(record.timestamp()) {
+            n_bytes = n_bytes.saturating_add(record.n_bytes());
+            if !chunk.is_empty() && n_bytes > SCAN_BYTES {
+                break;
+            }
+            chunk.push(record.clone());
+        }
+        *at += 1;
+    }
+    chunk
 }

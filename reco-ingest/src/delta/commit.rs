@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::encode::{EncodedFile, encode};
 use super::schema::{DATE, SEQ, first_seq};
-use super::{BatchId, DeltaTable, Written};
+use super::{BatchId, DeltaTable, Written, check};
 use crate::error::{Error, Result};
 
 // Of all writers that try at once one wins, so a loss means that another one got on.
@@ -32,6 +32,8 @@ impl<E: Record> DeltaTable<E> {
         let _turn = self.inner.turn.lock().await;
         for attempt in 1..=MAX_ATTEMPTS {
             let state = self.refresh().await?;
+            // Another engine may have changed the table since it was opened.
+            check::<E>(&self.inner.name, &state)?;
             if let Some(id) = id {
                 let seen = state
                     .transaction_version(self.inner.log.as_ref(), id.writer())

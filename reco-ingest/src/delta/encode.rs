@@ -19,7 +19,10 @@ use super::schema::{self, MAX_ROWS};
 use crate::error::{Error, Result};
 
 // Arrow counts the bytes of a text column in 32 bits: a batch stays well below.
-const MAX_BATCH_BYTES: usize = 256 << 20;
+const MAX_BATCH_BYTES: usize = 64 << 20;
+// A row group that has so many bytes in memory ends: readers take the mean size of its rows for that
+// of each, which must not hide a few large ones among many small.
+const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// A data file that is not stored yet.
 #[derive(Debug)]
@@ -135,6 +138,8 @@ fn number(table: &str, schema: &SchemaRef, batch: &RecordBatch, seq: i64) -> Res
 struct OpenFile {
     writer: ArrowWriter<Vec<u8>>,
     n_rows: usize,
+    /// The bytes of the row group that is being written, as they are in memory.
+    n_group_bytes: usize,
     min_seq: i64,
     max_seq: i64,
 }
@@ -158,6 +163,7 @@ impl OpenFile {
         Ok(Self {
             writer,
             n_rows: 0,
+            n_group_bytes: 0,
             min_seq: i64::MAX,
             max_seq: i64::MIN,
         })
@@ -182,7 +188,15 @@ impl OpenFile {
         self.n_rows += batch.num_rows();
         self.writer
             .write(batch)
-            .map_err(|source| failed(table, source))
+            .map_err(|source| failed(table, source))?;
+        self.n_group_bytes += batch.get_array_memory_size();
+        if self.n_group_bytes >= ROW_GROUP_BYTES {
+            self.n_group_bytes = 0;
+            self.writer
+                .flush()
+                .map_err(|source| failed(table, source))?;
+        }
+        Ok(())
     }
 
     fn finish(self, table: &str, date: Date) -> Result<EncodedFile> {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat_batches;
 use reco_core::Record;
 
@@ -10,8 +10,9 @@ use super::files::{DataFile, Selected};
 use super::scan::{FileReader, SortedFile, seq_of};
 use crate::error::{Error, Result};
 
-// Short runs are put together into batches of at least so many rows, while there are more.
+// Short runs are put together into batches of at least so many rows or bytes, while there are more.
 const BATCH_ROWS: usize = 4096;
+const BATCH_BYTES: usize = 64 << 20;
 
 /// The rows of many files in the order of their sequence numbers.
 ///
@@ -65,12 +66,13 @@ impl<E: Record> Merge<E> {
     /// The next rows; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
         let mut runs: Vec<RecordBatch> = Vec::new();
-        let mut n_rows = 0;
-        while n_rows < BATCH_ROWS {
+        let (mut n_rows, mut n_bytes) = (0, 0_usize);
+        while n_rows < BATCH_ROWS && n_bytes < BATCH_BYTES {
             let Some(run) = self.next_run().await? else {
                 break;
             };
             n_rows += run.num_rows();
+            n_bytes = n_bytes.saturating_add(size_of_rows(&run)?);
             runs.push(run);
         }
         match runs.as_slice() {
@@ -146,4 +148,17 @@ impl<E: Record> Merge<E> {
         }
         Ok(())
     }
+}
+
+/// How many bytes the rows of a batch take, which may be a slice of a larger one.
+pub(super) fn size_of_rows(batch: &RecordBatch) -> Result<usize> {
+    batch.columns().iter().try_fold(0_usize, |sum, column| {
+        let n_bytes = column.to_data().get_slice_memory_size();
+        n_bytes
+            .map(|n_bytes| sum.saturating_add(n_bytes))
+            .map_err(|source| Error::Arrow {
+                path: "the merged files".to_owned(),
+                source,
+            })
+    })
 }

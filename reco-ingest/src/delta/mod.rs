@@ -24,6 +24,12 @@
 //!
 //! Compaction and vacuum. The table has `delta.appendOnly` set, so other engines may rewrite its
 //! files but refuse to change or delete its rows.
+//!
+//! # Memory of a scan
+//!
+//! A scan yields batches of about 64 MiB at most and holds one of about 16 MiB of each file that it has
+//! open: the dates of one commit. A file that another engine wrote without saying that it is sorted by
+//! `ingest_seq` is held whole, so let compactions make files that fit into memory.
 
 mod batch_id;
 mod commit;
@@ -34,6 +40,7 @@ mod numbered;
 mod reader;
 mod scan;
 mod schema;
+mod unsorted;
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -47,6 +54,8 @@ use deltalake::operations::create::CreateBuilder;
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTableBuilder, DeltaTableError};
 use object_store::ObjectStore;
+use object_store::path::Path as StorePath;
+use object_store::prefix::PrefixStore;
 use reco_core::{
     BoxError, Durability, Event, EventSink, RawTable, Receipt, Record, RecordBatchStream,
     TimeWindow,
@@ -133,16 +142,21 @@ pub enum Written {
 impl<E: Record> DeltaTable<E> {
     /// Opens the table at a prefix of a store, or creates it.
     ///
+    /// The prefix is a path of the store, taken as it is: `raw/shop#1` is a folder `shop#1`.
+    ///
     /// What a record survives there is not known, so receipts claim the least; say more with
     /// [`with_durability`](Self::with_durability).
     ///
     /// # Errors
     ///
     /// [`Error::SchemaMismatch`] or [`reco_core::Error::MissingColumn`] if the table that is there has
-    /// other columns, [`Error::Log`] if its log cannot be read or written.
+    /// other columns, [`Error::Log`] if its log cannot be read or written, [`Error::Location`] if the
+    /// prefix is not a path: `a/../b`.
     pub async fn open(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self> {
-        // Only the path of the URL matters, once the store is given.
-        let location = parse_url(&format!("memory:///{}", prefix.trim_matches('/')))?;
+        let path = StorePath::parse(prefix).map_err(|error| location_error(prefix, error))?;
+        let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, path));
+        // The table is the root of the store now, so that no prefix has to be written as a URL.
+        let location = parse_url("memory:///")?;
         let table = DeltaTableBuilder::from_url(location.clone())
             .map(|builder| builder.with_storage_backend(store, location))
             .and_then(DeltaTableBuilder::build)
@@ -202,10 +216,7 @@ impl<E: Record> DeltaTable<E> {
 
     async fn open_log(name: &str, log: LogStoreRef, durability: Durability) -> Result<Self> {
         let state = load_or_create::<E>(name, &log).await?;
-        schema::check::<E>(name, &state)?;
-        PROTOCOL
-            .can_write_to(&state)
-            .map_err(|source| log_error(name, "load", source.into()))?;
+        check::<E>(name, &state)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 name: name.to_owned(),
@@ -252,7 +263,8 @@ impl<E: Record> DeltaTable<E> {
     ///
     /// # Errors
     ///
-    /// [`Error::Date`] if a record's time has no date, [`Error::Contended`] if other writers were
+    /// As [`open`](Self::open) if the table was changed since; [`Error::Date`] if a record's time has
+    /// no date, [`Error::Contended`] if other writers were
     /// faster every time, [`Error::Store`] and [`Error::Log`] if the store fails.
     ///
     /// # Cancel safety
@@ -317,6 +329,14 @@ impl<E: Record> RawTable<E> for DeltaTable<E> {
             .map_err(|error| error.at(&self.inner.name, "scan"))?
             .batches)
     }
+}
+
+// Whether the table has the columns of the record, and asks of writers nothing that is not known.
+fn check<E: Record>(name: &str, state: &DeltaTableState) -> Result<()> {
+    schema::check::<E>(name, state)?;
+    PROTOCOL
+        .can_write_to(state)
+        .map_err(|source| log_error(name, "load", source.into()))
 }
 
 async fn load_or_create<E: Record>(name: &str, log: &LogStoreRef) -> Result<DeltaTableState> {

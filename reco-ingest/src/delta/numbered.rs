@@ -1,10 +1,12 @@
 //! [`Numbered`]: a sink whose batches are each written at most once.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use async_trait::async_trait;
 use reco_core::{Event, EventSink, Receipt, Record};
 use tokio::sync::Mutex;
 
-use super::{BatchId, DeltaTable};
+use super::{BatchId, DeltaTable, Written};
 
 /// A table as a sink that numbers its batches from 0 on, under the name of one writer.
 ///
@@ -12,14 +14,16 @@ use super::{BatchId, DeltaTable};
 /// those that were committed to be there already, and goes on with the rest. Made by
 /// [`DeltaTable::numbered`].
 ///
-/// It is for work that can be repeated as it was: other batches under numbers that are taken would be
-/// passed over.
+/// It is for work that can be repeated as it was: other batches under numbers that are taken are passed
+/// over, though a receipt is given for them as for any that is in the table. So every file to import
+/// needs a writer name of its own; [`n_passed_over`](Self::n_passed_over) says what was passed over.
 #[derive(Debug)]
 pub struct Numbered<E: Record = Event> {
     table: DeltaTable<E>,
     writer: String,
     /// The number of the next batch; held while it is written, so that numbers are taken in order.
     next: Mutex<i64>,
+    n_passed_over: AtomicUsize,
 }
 
 impl<E: Record> DeltaTable<E> {
@@ -56,7 +60,17 @@ impl<E: Record> DeltaTable<E> {
             table: self,
             writer: writer.into(),
             next: Mutex::new(0),
+            n_passed_over: AtomicUsize::new(0),
         }
+    }
+}
+
+impl<E: Record> Numbered<E> {
+    /// How many batches were passed over so far, because their numbers were taken: all of them where
+    /// work is repeated, none where it is new.
+    #[must_use]
+    pub fn n_passed_over(&self) -> usize {
+        self.n_passed_over.load(Ordering::Relaxed)
     }
 }
 
@@ -69,7 +83,11 @@ impl<E: Record> EventSink<E> for Numbered<E> {
             let mut next = self.next.lock().await;
             let at = |error: crate::Error| error.at(self.table.name(), "write");
             let id = BatchId::new(self.writer.as_str(), *next).map_err(at)?;
-            self.table.write_batch(&id, records).await.map_err(at)?;
+            let written = self.table.write_batch(&id, records).await.map_err(at)?;
+            if written == Written::AlreadyThere {
+                self.n_passed_over.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(table = %self.table.name(), writer = %self.writer, sequence = *next, "a batch was passed over: its number is taken");
+            }
             // A batch that failed is written again under its number.
             *next += 1;
         }

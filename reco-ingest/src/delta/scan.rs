@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch, sort_to_indices, take_record_batch};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
@@ -18,10 +18,13 @@ use super::files::{DataFile, Selected};
 use super::merge::Merge;
 use super::reader::StoredFile;
 use super::schema::{self, SEQ, first_seq};
+use super::unsorted::Unsorted;
+use crate::batch_rows::batch_rows;
 use crate::error::{Error, Result};
 
 // Rows may carry large payloads, and a merge holds one batch of each file that it has open.
 const BATCH_ROWS: usize = 4096;
+const BATCH_BYTES: u64 = 16 << 20;
 
 /// A replay of a table as it was at one version.
 pub struct Replay {
@@ -106,6 +109,8 @@ pub(super) struct FileReader<E> {
 
 impl<E: Record> FileReader<E> {
     /// Opens a file, whose rows come sorted by their sequence number.
+    ///
+    /// A file that does not say that it is sorted is read into memory whole.
     pub(super) async fn open(&self, file: &DataFile, selected: Selected) -> Result<SortedFile> {
         let name = file.path.to_string();
         let failed = |source| Error::Parquet {
@@ -127,9 +132,10 @@ impl<E: Record> FileReader<E> {
             });
         }
         let sorted = is_declared_sorted(builder.metadata());
+        let n_rows = batch_rows(builder.metadata(), BATCH_ROWS, BATCH_BYTES);
         let rows = builder
             .with_projection(ProjectionMask::all())
-            .with_batch_size(BATCH_ROWS)
+            .with_batch_size(n_rows)
             .build()
             .map_err(failed)?;
         let rows = if sorted {
@@ -137,7 +143,7 @@ impl<E: Record> FileReader<E> {
         } else {
             // Written by an engine that does not say, perhaps in a compaction.
             let batches: Vec<_> = rows.try_collect().await.map_err(failed)?;
-            Rows::Sorted(sort(&name, &batches)?)
+            Rows::Unsorted(Unsorted::new(&name, batches)?)
         };
         Ok(SortedFile {
             path: name,
@@ -196,7 +202,7 @@ pub(super) struct SortedFile {
 
 enum Rows {
     Streamed(ParquetRecordBatchStream<StoredFile>),
-    Sorted(std::vec::IntoIter<RecordBatch>),
+    Unsorted(Unsorted),
 }
 
 impl Rows {
@@ -206,7 +212,7 @@ impl Rows {
                 path: path.to_owned(),
                 source,
             }),
-            Self::Sorted(batches) => Ok(batches.next()),
+            Self::Unsorted(rows) => rows.next(path),
         }
     }
 }
@@ -266,28 +272,4 @@ fn is_declared_sorted(metadata: &ParquetMetaData) -> bool {
                 last = bounds.map_or(last, |(_, max)| max);
                 follows
             }))
-}
-
-fn sort(path: &str, batches: &[RecordBatch]) -> Result<std::vec::IntoIter<RecordBatch>> {
-    let failed = |source| Error::Arrow {
-        path: path.to_owned(),
-        source,
-    };
-    let Some(first) = batches.first() else {
-        return Ok(Vec::new().into_iter());
-    };
-    let batch = concat_batches(&first.schema(), batches).map_err(failed)?;
-    seq_of(path, &batch)?;
-    let sorted = match batch.column_by_name(SEQ) {
-        Some(seq) => {
-            let order: UInt32Array = sort_to_indices(seq, None, None).map_err(failed)?;
-            take_record_batch(&batch, &order).map_err(failed)?
-        }
-        None => batch,
-    };
-    let slices: Vec<_> = (0..sorted.num_rows())
-        .step_by(BATCH_ROWS)
-        .map(|from| sorted.slice(from, BATCH_ROWS.min(sorted.num_rows() - from)))
-        .collect();
-    Ok(slices.into_iter())
 }

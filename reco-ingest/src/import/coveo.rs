@@ -250,6 +250,10 @@ impl Decode<CoveoContent> for ContentDecoder {
         Ok(())
     }
 
+    fn is_name(&self, column: &str) -> bool {
+        column == COLUMNS[0]
+    }
+
     // A row says nothing more than its columns.
     fn keep(&self, _first: &mut CoveoContent, _bytes: &[u8]) {}
 }

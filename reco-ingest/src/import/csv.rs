@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
+use super::dialect::Dialect;
 use super::lines::{Line, Lines, content};
 use super::rows::{Row, Rows, non_empty, not_utf8, positions, read_error, too_long};
 use crate::error::{Error, Result};
@@ -15,12 +16,13 @@ const MAX_LINES: usize = 100;
 /// Rows of text with separated fields.
 ///
 /// A row ends where its line does, unless a quoted field is open there. If the field is still open at
-/// the end of the file, or when the row gets too long, the quote is taken for dirt: its line alone is
-/// unreadable, and reading goes on at the next.
+/// the end of the file, or when the row gets too long, or if text follows the quote that closes it, the
+/// quote is taken for dirt: its line alone is unreadable, and reading goes on at the next.
 #[derive(Debug)]
 pub(super) struct CsvRows {
     path: PathBuf,
     lines: Lines,
+    dialect: Dialect,
     reader: Reader,
     record: Record,
     max_bytes: usize,
@@ -32,16 +34,23 @@ impl CsvRows {
     /// Opens a file. The names of its columns are in its first row, unless they are given.
     pub(super) fn open(
         path: &Path,
-        delimiter: u8,
+        dialect: Dialect,
         names: Option<&[String]>,
         columns: &[String],
         max_bytes: usize,
     ) -> Result<Self> {
         let lines = Lines::open(path, max_bytes).map_err(|error| read_error(path, error))?;
+        let mut reader = ReaderBuilder::new();
+        reader.delimiter(dialect.delimiter);
+        match dialect.quote {
+            Some(quote) => reader.quote(quote),
+            None => reader.quoting(false),
+        };
         let mut rows = Self {
             path: path.to_owned(),
             lines,
-            reader: ReaderBuilder::new().delimiter(delimiter).build(),
+            dialect,
+            reader: reader.build(),
             record: Record::default(),
             max_bytes,
             n_fields: 0,
@@ -110,7 +119,11 @@ impl CsvRows {
             }
         }
         let mut raw = first.raw;
+        let lines = || std::iter::once(&raw).chain(more.iter().map(|line| &line.raw));
         let read = match fed {
+            Fed::Record if self.dialect.is_misquoted(lines().flatten().copied()) => {
+                Err("text after the quote that closes a field".to_owned())
+            }
             Fed::Record => {
                 more.drain(..).for_each(|line| raw.extend(line.raw));
                 Ok(())
@@ -240,10 +253,18 @@ mod tests {
 
     // Each row as `position:bytes=fields` or `position:bytes!reason`.
     fn check(input: &str, expected: &[&str]) {
+        check_quoted(Some(b'"'), input, expected);
+    }
+
+    fn check_quoted(quote: Option<u8>, input: &str, expected: &[&str]) {
+        let dialect = Dialect {
+            delimiter: b';',
+            quote,
+        };
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), input).unwrap();
         let names = ["a".to_owned(), "b".to_owned()];
-        let mut rows = CsvRows::open(file.path(), b';', Some(&names), &names, 40).unwrap();
+        let mut rows = CsvRows::open(file.path(), dialect, Some(&names), &names, 40).unwrap();
         let mut found = Vec::new();
         while rows
             .next(&mut |row| {
@@ -278,6 +299,36 @@ mod tests {
         check(
             "\"1\r\n1\";2\r\n3;4\n",
             &["1:\"1\r\n1\";2=1\r\n1|2", "3:3;4=3|4"],
+        );
+    }
+
+    #[test]
+    fn quotes_are_as_declared() {
+        check_quoted(
+            None,
+            "1;\"hat\n2;\"shoe\"\n",
+            &["1:1;\"hat=1|\"hat", "2:2;\"shoe\"=2|\"shoe\""],
+        );
+        check_quoted(Some(b'\''), "'1;';\"2\n", &["1:'1;';\"2=1;|\"2"]);
+    }
+
+    #[test]
+    fn a_stray_quote_does_not_swallow_what_follows() {
+        // With as many fields as declared, by accident.
+        check(
+            "1;\"hat\n2;\"shoe\"\n3;4\n",
+            &[
+                "1:1;\"hat!text after the quote that closes a field",
+                "2:2;\"shoe\"=2|shoe",
+                "3:3;4=3|4",
+            ],
+        );
+        check(
+            "\"1\"x;2\n3;4\n",
+            &[
+                "1:\"1\"x;2!text after the quote that closes a field",
+                "2:3;4=3|4",
+            ],
         );
     }
 

@@ -1,5 +1,7 @@
 //! [`drive`]: reads a file on a thread of its own and writes what comes of it.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -8,15 +10,18 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::csv::CsvRows;
-use super::json::JsonRows;
+use super::dialect::Dialect;
+use super::json::{Column, JsonRows};
 use super::parquet::ParquetRows;
-use super::rows::{Fields, Row, Rows, read_error};
+use super::rows::{Fields, Row, Rows, max_decoded_bytes, read_error, too_large};
 use super::{Format, ImportReport, Progress, invalid};
 use crate::error::{Error, Result};
 use crate::sink::DeadLetter;
 
 // A batch of long rows is written before it is full.
 const MAX_BATCH_BYTES: usize = 64 << 20;
+// So much of its beginning tells a file from others of its name.
+const IDENTITY_BYTES: u64 = 64 << 10;
 
 /// What is to be imported.
 #[derive(Debug)]
@@ -34,6 +39,9 @@ pub(super) trait Decode<R>: Send + 'static {
     /// The columns whose values it takes, in their order.
     fn columns(&self) -> &[String];
 
+    /// Whether a column names something, so that a number in it must not be rounded.
+    fn is_name(&self, column: &str) -> bool;
+
     /// Adds the records of a row, or says why it has none.
     fn decode(
         &self,
@@ -46,9 +54,10 @@ pub(super) trait Decode<R>: Send + 'static {
     fn keep(&self, first: &mut R, bytes: &[u8]);
 }
 
-/// The ids of the records of a row: they follow from the file's name and the row's number.
+/// The ids of the records of a row: they follow from the file and the row's number.
 #[derive(Debug)]
 pub(super) struct RowIds<'a> {
+    namespace: Uuid,
     source: &'a str,
     position: u64,
     n_given: usize,
@@ -57,17 +66,32 @@ pub(super) struct RowIds<'a> {
 impl RowIds<'_> {
     pub(super) fn next(&mut self) -> String {
         let Self {
+            namespace,
             source,
             position,
             n_given,
         } = self;
-        let name = match *n_given {
-            0 => format!("{source}:{position}"),
-            n => format!("{source}:{position}:{n}"),
-        };
+        // With its length, no other name reads the same, whatever it has in it.
+        let name = format!("{}:{source}:{position}:{n_given}", source.len());
         *n_given += 1;
-        Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
+        Uuid::new_v5(namespace, name.as_bytes()).to_string()
     }
+}
+
+// What tells the ids of a file from those of others of its name: what it begins with, unless it was
+// given a name.
+fn namespace(job: &Job) -> Result<Uuid> {
+    if job.source.is_some() {
+        return Ok(Uuid::NAMESPACE_URL);
+    }
+    let failed = |error| read_error(&job.path, error);
+    let mut beginning = Vec::new();
+    File::open(&job.path)
+        .map_err(failed)?
+        .take(IDENTITY_BYTES)
+        .read_to_end(&mut beginning)
+        .map_err(failed)?;
+    Ok(Uuid::new_v5(&Uuid::NAMESPACE_URL, &beginning))
 }
 
 /// What came of some rows.
@@ -134,7 +158,8 @@ fn read<R: Record>(
     decode: &dyn Decode<R>,
     batches: &mpsc::Sender<Batch<R>>,
 ) -> Result<ImportReport> {
-    let mut rows = open(job, decode.columns())?;
+    let mut rows = open(job, decode)?;
+    let namespace = namespace(job)?;
     let source = job.source.clone().unwrap_or_else(|| file_name(&job.path));
     let mut batch = Batch {
         records: Vec::new(),
@@ -143,7 +168,15 @@ fn read<R: Record>(
         report: ImportReport::default(),
     };
     loop {
-        let more = rows.next(&mut |row| take(&mut batch, row, &source, job.imported_at, decode))?;
+        let more = rows.next(&mut |row| {
+            let ids = RowIds {
+                namespace,
+                source: &source,
+                position: row.position,
+                n_given: 0,
+            };
+            take(&mut batch, row, ids, job, decode);
+        })?;
         let n_rows = batch.records.len() + batch.dead_letters.len();
         let full = n_rows >= job.batch_rows || batch.n_bytes >= MAX_BATCH_BYTES;
         if full || (!more && n_rows > 0) {
@@ -167,48 +200,69 @@ fn read<R: Record>(
     }
 }
 
-fn open(job: &Job, columns: &[String]) -> Result<Box<dyn Rows>> {
-    let (path, max_bytes) = (&job.path, job.max_row_bytes);
+fn open<R: Record>(job: &Job, decode: &dyn Decode<R>) -> Result<Box<dyn Rows>> {
+    let (path, columns, max_bytes) = (&job.path, decode.columns(), job.max_row_bytes);
     Ok(match &job.format {
         Format::Csv {
             delimiter,
+            quote,
             columns: names,
         } => {
-            let delimiter = u8::try_from(*delimiter)
-                .ok()
-                .filter(|byte| byte.is_ascii() && !b"\"\r\n".contains(byte))
-                .ok_or_else(|| {
-                    invalid("`delimiter` is not an ASCII character that can separate")
-                })?;
+            let special = |char: char| {
+                let byte = u8::try_from(char).ok();
+                byte.filter(|byte| byte.is_ascii() && !b"\r\n".contains(byte))
+            };
+            let dialect = Dialect {
+                delimiter: special(*delimiter)
+                    .filter(|_| Some(*delimiter) != *quote)
+                    .ok_or_else(|| {
+                        invalid("`delimiter` is not an ASCII character that can separate")
+                    })?,
+                quote: quote
+                    .map(|quote| {
+                        special(quote).ok_or_else(|| {
+                            invalid("`quote` is not an ASCII character that can quote")
+                        })
+                    })
+                    .transpose()?,
+            };
             let names = names.as_deref();
-            Box::new(CsvRows::open(path, delimiter, names, columns, max_bytes)?)
+            Box::new(CsvRows::open(path, dialect, names, columns, max_bytes)?)
         }
         Format::JsonLines { nested } => {
-            Box::new(JsonRows::open(path, nested.as_deref(), columns, max_bytes)?)
+            let columns = columns.iter().map(|column| Column {
+                name: column.clone(),
+                is_name: decode.is_name(column),
+            });
+            let nested = nested.as_deref();
+            Box::new(JsonRows::open(path, nested, columns.collect(), max_bytes)?)
         }
-        Format::Parquet => Box::new(ParquetRows::open(path, columns)?),
+        Format::Parquet => Box::new(ParquetRows::open(path, columns, max_bytes)?),
     })
 }
 
 fn take<R: Record>(
     batch: &mut Batch<R>,
     row: Row<'_>,
-    source: &str,
-    imported_at: Timestamp,
+    mut ids: RowIds<'_>,
+    job: &Job,
     decode: &dyn Decode<R>,
 ) {
     batch.report.rows += 1;
     batch.n_bytes += row.bytes.len();
     let first = batch.records.len();
-    let mut ids = RowIds {
-        source,
-        position: row.position,
-        n_given: 0,
-    };
+    let (max_bytes, mut n_bytes) = (max_decoded_bytes(job.max_row_bytes), 0_usize);
     let decoded = row.content.and_then(|records| {
-        records
-            .iter()
-            .try_for_each(|fields| decode.decode(fields, &mut ids, &mut batch.records))
+        records.iter().try_for_each(|fields| {
+            let before = batch.records.len();
+            decode.decode(fields, &mut ids, &mut batch.records)?;
+            let added = batch.records[before..].iter().map(Record::n_bytes);
+            n_bytes = n_bytes.saturating_add(added.sum());
+            if n_bytes > max_bytes {
+                return Err(too_large(max_bytes));
+            }
+            Ok(())
+        })
     });
     match decoded {
         Ok(()) => match batch.records.get_mut(first) {
@@ -218,16 +272,18 @@ fn take<R: Record>(
         Err(reason) => {
             // A row is read whole or not at all.
             batch.records.truncate(first);
+            n_bytes = 0;
             batch.report.dead_letters += 1;
             batch.dead_letters.push(DeadLetter {
-                received_at: imported_at,
-                source: source.to_owned(),
+                received_at: job.imported_at,
+                source: ids.source.to_owned(),
                 position: i64::try_from(row.position).unwrap_or(i64::MAX),
                 reason,
                 payload: Bytes::from(row.bytes.into_owned()),
             });
         }
     }
+    batch.n_bytes += n_bytes;
     batch.report.events += (batch.records.len() - first) as u64;
 }
 

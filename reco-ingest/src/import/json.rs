@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::lines::Lines;
-use super::rows::{Fields, Row, Rows, non_empty, not_utf8, read_error, too_long};
+use super::lines::{Line, Lines};
+use super::rows::{
+    Fields, Row, Rows, max_decoded_bytes, non_empty, not_utf8, read_error, too_large, too_long,
+};
 use crate::error::Result;
 
 /// Rows of JSON objects, one a line, or several where an object nests them.
@@ -15,8 +17,21 @@ pub(super) struct JsonRows {
     path: PathBuf,
     lines: Lines,
     nested: Option<String>,
-    columns: Vec<String>,
+    columns: Vec<Column>,
+    /// How many values a row may have, so that they take no more memory than its records may.
+    max_values: usize,
 }
+
+/// A member that is asked for.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    /// Whether it names something, so that a number in it must not be rounded.
+    pub(super) is_name: bool,
+}
+
+// The text of a member; none if it has no value, an error if it cannot be had.
+type Text<'a> = Result<Option<Cow<'a, str>>, String>;
 
 impl JsonRows {
     /// Opens a file. With `nested`, each object of the array of that name is a record, which has the
@@ -24,55 +39,97 @@ impl JsonRows {
     pub(super) fn open(
         path: &Path,
         nested: Option<&str>,
-        columns: &[String],
+        columns: Vec<Column>,
         max_bytes: usize,
     ) -> Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             lines: Lines::open(path, max_bytes).map_err(|error| read_error(path, error))?,
             nested: nested.map(ToOwned::to_owned),
-            columns: columns.to_vec(),
+            columns,
+            max_values: max_decoded_bytes(max_bytes) / size_of::<Option<Cow<'_, str>>>(),
         })
     }
 
-    fn records(&self, text: &str) -> Result<Vec<Fields<'static>>, String> {
-        if text.trim().is_empty() {
-            return Ok(Vec::new());
+    // None if the line is empty.
+    fn object(line: &Line) -> Result<Option<Map<String, Value>>, String> {
+        if line.n_cut > 0 {
+            return Err(too_long(line.n_cut));
         }
-        let row: Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| format!("no JSON object: {error}"))?;
+        let text = std::str::from_utf8(line.content()).map_err(not_utf8)?;
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        let object = serde_json::from_str(text);
+        object
+            .map(Some)
+            .map_err(|error| format!("no JSON object: {error}"))
+    }
+
+    // The nested records share the texts of the object around them, which may be long.
+    fn records<'a>(
+        &self,
+        row: &'a Map<String, Value>,
+        outer: &'a [Text<'a>],
+    ) -> Result<Vec<Fields<'a>>, String> {
         let Some(nested) = &self.nested else {
-            return Ok(vec![self.fields(&row, &Map::new())]);
+            return Ok(vec![outer.iter().map(share).collect::<Result<_, _>>()?]);
         };
         let inner = row
             .get(nested)
             .ok_or_else(|| format!("it has no member `{nested}`"))?
             .as_array()
             .ok_or_else(|| format!("member `{nested}` is no array"))?;
+        if inner.len().saturating_mul(self.columns.len()) > self.max_values {
+            let n_bytes = self.max_values * size_of::<Option<Cow<'_, str>>>();
+            return Err(too_large(n_bytes));
+        }
         inner
             .iter()
             .map(|inner| {
                 let inner = inner
                     .as_object()
                     .ok_or_else(|| format!("an element of `{nested}` is no object"))?;
-                Ok(self.fields(inner, &row))
+                let columns = self.columns.iter().zip(outer);
+                columns
+                    .map(|(column, outer)| match inner.get(&column.name) {
+                        Some(value) => text(column, value),
+                        None => share(outer),
+                    })
+                    .collect()
             })
-            .collect()
-    }
-
-    fn fields(&self, inner: &Map<String, Value>, outer: &Map<String, Value>) -> Fields<'static> {
-        self.columns
-            .iter()
-            .map(|column| text(inner.get(column).or_else(|| outer.get(column))?))
             .collect()
     }
 }
 
-fn text(value: &Value) -> Option<Cow<'static, str>> {
-    match value {
+fn share<'a>(text: &'a Text<'_>) -> Text<'a> {
+    match text {
+        Ok(text) => Ok(text.as_deref().map(Cow::Borrowed)),
+        Err(reason) => Err(reason.clone()),
+    }
+}
+
+fn text<'a>(column: &Column, value: &'a Value) -> Text<'a> {
+    if column.is_name && !is_exact(value) {
+        let name = &column.name;
+        return Err(format!(
+            "member `{name}` names something, and is a number that cannot be kept as it is written"
+        ));
+    }
+    Ok(match value {
         Value::Null => None,
-        Value::String(text) => non_empty(text).map(|text| Cow::Owned(text.into_owned())),
+        Value::String(text) => non_empty(text),
         other => Some(Cow::Owned(other.to_string())),
+    })
+}
+
+// Numbers that are not whole, or need more than 64 bits, were rounded when they were read.
+fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => !number.is_f64(),
+        Value::Array(elements) => elements.iter().all(is_exact),
+        Value::Object(members) => members.values().all(is_exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
     }
 }
 
@@ -82,12 +139,22 @@ impl Rows for JsonRows {
         let Some(line) = line.map_err(|error| read_error(&self.path, error))? else {
             return Ok(false);
         };
-        let content = if line.n_cut > 0 {
-            Err(too_long(line.n_cut))
-        } else {
-            std::str::from_utf8(line.content())
-                .map_err(not_utf8)
-                .and_then(|text| self.records(text))
+        let row = Self::object(&line);
+        let outer: Vec<Text<'_>>;
+        let content = match &row {
+            Ok(Some(row)) => {
+                let texts = self
+                    .columns
+                    .iter()
+                    .map(|column| match row.get(&column.name) {
+                        Some(value) => text(column, value),
+                        None => Ok(None),
+                    });
+                outer = texts.collect();
+                self.records(row, &outer)
+            }
+            Ok(None) => Ok(Vec::new()),
+            Err(reason) => Err(reason.clone()),
         };
         each(Row {
             position: line.number,

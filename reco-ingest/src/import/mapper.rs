@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use reco_core::{Event, EventKind};
+use reco_core::{Event, EventKind, Record as _};
 
 use super::mapping::{KindMapping, Mapping, Otherwise, TimeMapping, Value};
-use super::rows::Fields;
+use super::rows::{Fields, max_decoded_bytes, too_large};
 use super::time::{after, seconds_into};
 
 /// A mapping applied to rows.
@@ -14,15 +14,22 @@ use super::time::{after, seconds_into};
 pub(super) struct Mapper {
     mapping: Mapping,
     columns: Vec<String>,
+    max_bytes: usize,
 }
 
 impl Mapper {
-    pub(super) fn new(mapping: Mapping) -> Self {
+    pub(super) fn new(mapping: Mapping, max_row_bytes: usize) -> Self {
         let columns = mapping.columns().into_iter().map(ToOwned::to_owned);
         Self {
             columns: columns.collect(),
             mapping,
+            max_bytes: max_decoded_bytes(max_row_bytes),
         }
+    }
+
+    /// Whether a column names something.
+    pub(super) fn is_name(&self, column: &str) -> bool {
+        self.mapping.is_name(column)
     }
 
     /// The columns whose values [`events`](Self::events) takes, in their order.
@@ -60,8 +67,8 @@ impl Mapper {
             },
             received_at: received_at.unwrap_or(occurred_at),
             occurred_at,
-            tenant: text(&mapping.tenant).unwrap_or_default(),
-            client: text(&mapping.client).unwrap_or_default(),
+            tenant: row.name(mapping.tenant.as_ref())?,
+            client: row.name(mapping.client.as_ref())?,
             session: text(&mapping.session),
             kind: row.kind(&mapping.kind)?,
             item: row.text(mapping.item.as_ref()).map(Into::into),
@@ -75,8 +82,14 @@ impl Mapper {
         };
         let clicked = mapping.clicks.as_deref().and_then(|clicks| row.get(clicks));
         let first = out.len();
+        let event_bytes = event.n_bytes();
+        let mut n_bytes = event_bytes;
         out.push(event);
         for item in list(clicked.unwrap_or_default()) {
+            n_bytes = n_bytes.saturating_add(event_bytes);
+            if n_bytes > self.max_bytes {
+                return Err(too_large(self.max_bytes));
+            }
             let click = Event {
                 id: id(),
                 kind: EventKind::Click,
@@ -108,6 +121,15 @@ impl<'a> Fielded<'a> {
         match value? {
             Value::Column(name) => self.get(name),
             Value::Constant(text) => Some(text),
+        }
+    }
+
+    // Empty only where the mapping says nothing.
+    fn name(&self, value: Option<&Value>) -> Result<String, String> {
+        match value {
+            Some(Value::Column(column)) => self.required(column).map(ToOwned::to_owned),
+            Some(Value::Constant(text)) => Ok(text.clone()),
+            None => Ok(String::new()),
         }
     }
 

@@ -42,13 +42,14 @@ pub struct Mapping {
     /// What was done.
     pub kind: KindMapping,
     /// Names the event. Left out, the name follows from the file and the row, so that importing the
-    /// file again gives the same events the same names.
+    /// file again gives the same events the same names: see [`Import::source`](super::Import::source).
     #[serde(default)]
     pub id: Option<Value>,
-    /// The shop or property.
+    /// The shop or property. A row whose column has no value is a dead letter.
     #[serde(default)]
     pub tenant: Option<Value>,
-    /// The browser or device.
+    /// The browser or device. A row whose column has no value is a dead letter: taken for one client,
+    /// all that are unknown would be chained into the same sessions.
     #[serde(default)]
     pub client: Option<Value>,
     /// The session, if the source has its own.
@@ -99,7 +100,7 @@ impl Value {
 
 /// Where the time comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TimeMapping {
     /// A column holds it.
     Column {
@@ -131,7 +132,7 @@ pub enum TimeMapping {
 
 /// Where the kind comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum KindMapping {
     /// The same for every row.
     Constant(EventKind),
@@ -175,6 +176,19 @@ impl Mapping {
             clicks: None,
             earliest: None,
         }
+    }
+
+    // Whether a column names something: its values must be as the source wrote them.
+    pub(super) fn is_name(&self, column: &str) -> bool {
+        let names = [
+            &self.id,
+            &self.tenant,
+            &self.client,
+            &self.session,
+            &self.item,
+        ];
+        let named = |value: &Value| matches!(value, Value::Column(name) if name == column);
+        names.into_iter().flatten().any(named) || self.clicks.as_deref() == Some(column)
     }
 
     /// The columns that it names, each once.

@@ -12,12 +12,16 @@
 //!
 //! An import is deterministic: the same file and settings give the same events, with the same ids, in
 //! the same batches. Import a file again after a crash, through [`DeltaTable::numbered`] and nothing is
-//! written twice, or plainly and steps remove the duplicates by id.
+//! written twice, or plainly and steps remove the duplicates by id. Every file needs a writer name of its
+//! own: under a name that is taken its batches are passed over, which [`Numbered::n_passed_over`] counts
+//! and [`ImportReport`] cannot know.
 //!
 //! [`DeltaTable::numbered`]: crate::DeltaTable::numbered
+//! [`Numbered::n_passed_over`]: crate::Numbered::n_passed_over
 
 mod coveo;
 mod csv;
+mod dialect;
 mod drive;
 mod json;
 mod lines;
@@ -91,7 +95,11 @@ pub struct Import {
     pub received_at: ReceivedAt,
     /// What the file is called in event ids and dead letters. Default: its name without folders.
     ///
-    /// Two files of one name in one table need two of these, or their events get the same ids.
+    /// The ids of events are made of this name and the row, unless the [mapping](Mapping::id) has its
+    /// own, and events of one id count as one later on. **Two files that are given the same name here
+    /// lose events.** Left out, the first 64 KiB of the file as it is stored go into the ids as well:
+    /// files of one name in two folders then differ, and so do a short file and the same file after more
+    /// was appended, or one that was compressed again. Give a file that grows a name of its own.
     #[serde(default)]
     pub source: Option<String>,
     /// Write once so many events and dead letters are there. Default: 10 000.
@@ -99,6 +107,9 @@ pub struct Import {
     pub batch_rows: usize,
     /// The longest row in bytes; a longer one is a dead letter with its first so many bytes. Default:
     /// 1 MiB.
+    ///
+    /// A row of Parquet counts as the JSON object that it is kept as. The records of one row may take
+    /// four times as much, and 64 MiB in any case; a row that needs more is a dead letter.
     #[serde(default = "default_max_row_bytes")]
     pub max_row_bytes: usize,
 }
@@ -115,15 +126,24 @@ const fn default_max_row_bytes() -> usize {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Format {
-    /// Text with separated fields, perhaps in double quotes.
+    /// Text with separated fields, perhaps quoted.
     Csv {
         /// What separates fields: one ASCII character.
         delimiter: char,
+        /// What a field may be put in, and is doubled within: one ASCII character. Default: `"`.
+        ///
+        /// None for a source that quotes nothing: there a field that begins with `"` is not open until
+        /// the next one.
+        #[serde(default = "default_quote")]
+        quote: Option<char>,
         /// The names of the columns, where the first row does not hold them.
         #[serde(default)]
         columns: Option<Vec<String>>,
     },
     /// A JSON object a line. There is no header: a member that an object lacks has no value.
+    ///
+    /// A member that names something (client, session, item, …) is a string or a whole number of 64 bits;
+    /// other numbers would be rounded, so such a row is a dead letter.
     JsonLines {
         /// The member that holds an array of records, where an object nests several.
         #[serde(default)]
@@ -133,12 +153,22 @@ pub enum Format {
     Parquet,
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "serde wants the type of the field"
+)]
+const fn default_quote() -> Option<char> {
+    Some('"')
+}
+
 impl Format {
-    /// Text whose fields are separated by a character, with the names of the columns in the first row.
+    /// Text whose fields are separated by a character and perhaps in double quotes, with the names of
+    /// the columns in the first row.
     #[must_use]
     pub const fn csv(delimiter: char) -> Self {
         Self::Csv {
             delimiter,
+            quote: Some('"'),
             columns: None,
         }
     }
@@ -173,7 +203,7 @@ pub struct Progress {
 pub struct ImportReport {
     /// How many rows the file has, without a header.
     pub rows: u64,
-    /// How many records were written to the sink.
+    /// How many records were handed to the sink, and accepted.
     pub events: u64,
     /// How many rows say nothing: empty lines, and objects without a nested record.
     pub skipped: u64,
@@ -207,8 +237,9 @@ impl Import {
     ///
     /// [`Error::UnknownColumn`] if the mapping names a column that the file's header lacks, and
     /// [`Error::InvalidConfig`] for settings that cannot be used, before anything is written.
-    /// [`Error::Read`] or [`Error::Parquet`] if the file cannot be read to its end, and what the sinks
-    /// say: some batches are then written.
+    /// [`Error::Read`] or [`Error::Parquet`] if the file cannot be read to its end, [`Error::Arrow`] if
+    /// a Parquet column cannot be written as text, and what the sinks say: some batches are then
+    /// written.
     ///
     /// # Cancel safety
     ///
@@ -235,7 +266,7 @@ impl Import {
             imported_at,
         };
         let decode = EventDecoder {
-            mapper: Mapper::new(self.mapping.clone()),
+            mapper: Mapper::new(self.mapping.clone(), self.max_row_bytes),
             received_at: match self.received_at {
                 ReceivedAt::Occurred => None,
                 ReceivedAt::Imported => Some(imported_at),
@@ -254,6 +285,10 @@ struct EventDecoder {
 impl Decode<Event> for EventDecoder {
     fn columns(&self) -> &[String] {
         self.mapper.columns()
+    }
+
+    fn is_name(&self, column: &str) -> bool {
+        self.mapper.is_name(column)
     }
 
     fn decode(

@@ -10,9 +10,14 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
 
-use super::rows::{Fields, Row, Rows, parquet_error, positions, read_error};
+use super::rows::{Fields, Row, Rows, parquet_error, positions, read_error, too_long};
+use crate::batch_rows::batch_rows;
 use crate::error::{Error, Result};
+
+const BATCH_ROWS: usize = 1024;
+const BATCH_BYTES: u64 = 16 << 20;
 
 /// Rows of a Parquet file.
 ///
@@ -21,6 +26,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(super) struct ParquetRows {
     path: PathBuf,
+    max_bytes: usize,
     batches: ParquetRecordBatchReader,
     names: Vec<String>,
     positions: Vec<usize>,
@@ -35,7 +41,7 @@ pub(super) struct ParquetRows {
 
 impl ParquetRows {
     /// Opens a file.
-    pub(super) fn open(path: &Path, columns: &[String]) -> Result<Self> {
+    pub(super) fn open(path: &Path, columns: &[String], max_bytes: usize) -> Result<Self> {
         let file = File::open(path).map_err(|error| read_error(path, error))?;
         let n_bytes = file
             .metadata()
@@ -43,6 +49,7 @@ impl ParquetRows {
             .len();
         let builder = ParquetRecordBatchReaderBuilder::try_new(file)
             .map_err(|error| parquet_error(path, error))?;
+        let n_batch = batch_rows(builder.metadata(), BATCH_ROWS, BATCH_BYTES);
         let n_total = builder.metadata().file_metadata().num_rows();
         let names: Vec<String> = builder
             .schema()
@@ -52,9 +59,10 @@ impl ParquetRows {
             .collect();
         Ok(Self {
             path: path.to_owned(),
+            max_bytes,
             positions: positions(path, &names, columns)?,
             batches: builder
-                .with_batch_size(1024)
+                .with_batch_size(n_batch)
                 .build()
                 .map_err(|error| parquet_error(path, error))?,
             names,
@@ -112,10 +120,8 @@ impl Rows for ParquetRows {
                 None => return Ok(false),
                 Some(Ok(batch)) => self.load(&batch)?,
                 Some(Err(source)) => {
-                    return Err(Error::Arrow {
-                        path: self.path.display().to_string(),
-                        source,
-                    });
+                    let source = ParquetError::External(Box::new(source));
+                    return Err(parquet_error(&self.path, source));
                 }
             }
         }
@@ -133,10 +139,17 @@ impl Rows for ParquetRows {
             .iter()
             .map(|&at| self.batch[at][row].as_deref().map(Cow::Borrowed))
             .collect();
+        let mut bytes = serde_json::Value::Object(object).to_string().into_bytes();
+        let n_cut = bytes.len().saturating_sub(self.max_bytes);
+        bytes.truncate(self.max_bytes);
         each(Row {
             position: self.n_rows,
-            bytes: Cow::Owned(serde_json::Value::Object(object).to_string().into_bytes()),
-            content: Ok(vec![fields]),
+            bytes: Cow::Owned(bytes),
+            content: if n_cut > 0 {
+                Err(too_long(n_cut as u64))
+            } else {
+                Ok(vec![fields])
+            },
         });
         Ok(true)
     }

@@ -28,7 +28,7 @@ impl Import {
         };
         let session = || Some(Value::column("session ID"));
         Self::new(
-            Format::csv(';'),
+            unquoted(';', None),
             Mapping {
                 client: session(),
                 session: session(),
@@ -81,10 +81,7 @@ impl Import {
         );
         let columns = ["user", "item", "category", "behavior", "time"];
         Self::new(
-            Format::Csv {
-                delimiter: ',',
-                columns: Some(columns.map(ToOwned::to_owned).to_vec()),
-            },
+            unquoted(',', Some(columns.map(ToOwned::to_owned).to_vec())),
             Mapping {
                 client: Some(Value::column("user")),
                 item: Some(Value::column("item")),
@@ -124,13 +121,13 @@ impl Import {
         }
     }
 
-    /// Tab separated `SessionId`, `ItemId`, `Time` in seconds with a header, as GRU4Rec and session-rec
-    /// read.
+    /// Tab separated `SessionId`, `ItemId`, `Time` in seconds with a header and without quotes, as GRU4Rec
+    /// and session-rec read.
     #[must_use]
     pub fn tsv() -> Self {
         let session = || Some(Value::column("SessionId"));
         Self::new(
-            Format::csv('\t'),
+            unquoted('\t', None),
             Mapping {
                 client: session(),
                 session: session(),
@@ -193,6 +190,14 @@ impl Import {
                 )
             },
         )
+    }
+}
+
+fn unquoted(delimiter: char, columns: Option<Vec<String>>) -> Format {
+    Format::Csv {
+        delimiter,
+        quote: None,
+        columns,
     }
 }
 

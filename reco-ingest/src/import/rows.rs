@@ -76,6 +76,17 @@ pub(super) fn read_error(path: &Path, source: io::Error) -> Error {
     }
 }
 
+/// The most bytes that the records of one row may take: a row that repeats its outer values in every
+/// nested record, or in every click, would grow with the square of its length.
+pub(super) fn max_decoded_bytes(max_row_bytes: usize) -> usize {
+    max_row_bytes.saturating_mul(4).max(64 << 20)
+}
+
+/// Why a row that grows beyond that is not read.
+pub(super) fn too_large(max_decoded_bytes: usize) -> String {
+    format!("its records take more than {max_decoded_bytes} bytes")
+}
+
 pub(super) fn parquet_error(path: &Path, source: ParquetError) -> Error {
     Error::Parquet {
         path: path.display().to_string(),

@@ -19,6 +19,9 @@ pub enum TimeFormat {
     /// Microseconds since 1970 in UTC.
     Microseconds,
     /// By a pattern of `strptime`, as `jiff` reads it: `%Y-%m-%d %H:%M:%S`. Without `%z` it is UTC.
+    ///
+    /// A time whose zone is given by name alone (`%Q` of `Europe/Berlin`) is refused: what names mean
+    /// depends on the machine.
     Strptime(String),
 }
 
@@ -31,7 +34,7 @@ impl TimeFormat {
                 .ok_or_else(|| "it is no number of seconds".to_owned()),
             Self::Milliseconds => integer(text, Timestamp::from_millisecond),
             Self::Microseconds => integer(text, Timestamp::from_microsecond),
-            Self::Strptime(pattern) => by_pattern(pattern, text).map_err(|error| error.to_string()),
+            Self::Strptime(pattern) => by_pattern(pattern, text),
         }
         .and_then(in_range)
     }
@@ -47,15 +50,18 @@ fn integer(
     time(number).map_err(|error| error.to_string())
 }
 
-fn by_pattern(pattern: &str, text: &str) -> Result<Timestamp, jiff::Error> {
-    let parsed = strtime::parse(pattern, text)?;
-    if parsed.offset().is_some() {
-        return parsed.to_timestamp();
+fn by_pattern(pattern: &str, text: &str) -> Result<Timestamp, String> {
+    let failed = |error: jiff::Error| error.to_string();
+    let parsed = strtime::parse(pattern, text).map_err(failed)?;
+    if parsed.offset().is_some() || parsed.timestamp().is_some() {
+        return parsed.to_timestamp().map_err(failed);
+    }
+    if let Some(zone) = parsed.iana_time_zone() {
+        return Err(format!("time zone `{zone}` has no offset"));
     }
     // A pattern without a time of day means midnight.
-    let date = parsed.to_date()?;
-    let time = parsed.to_time().unwrap_or_default();
-    TimeZone::UTC.to_timestamp(date.to_datetime(time))
+    let time = parsed.to_datetime().map_err(failed)?;
+    TimeZone::UTC.to_timestamp(time).map_err(failed)
 }
 
 /// Midnight of a date plus seconds, in UTC.
@@ -157,6 +163,20 @@ mod tests {
             "01.10.2019 02:00 +0200",
             Some("2019-10-01T00:00:00Z"),
         );
+        let zone = Strptime("%Y-%m-%d %H:%M %Q".to_owned());
+        check(&zone, "2019-10-01 02:00 Europe/Berlin", None);
+        check(
+            &zone,
+            "2019-10-01 02:00 +0200",
+            Some("2019-10-01T00:00:00Z"),
+        );
+        check(
+            &Strptime("%s".to_owned()),
+            "1714564800",
+            Some("2024-05-01T12:00:00Z"),
+        );
+        // Minutes without an hour say nothing.
+        check(&Strptime("%Y%m%d %M".to_owned()), "20191001 30", None);
         check(
             &Strptime("%Y%m%d".to_owned()),
             "20191001",

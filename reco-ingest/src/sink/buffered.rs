@@ -1,13 +1,13 @@
 //! [`Buffered`]: many small writes become few large ones.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reco_core::{Durability, Error as CoreError, Event, EventSink, Receipt, Record};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
@@ -25,7 +25,8 @@ pub struct BufferConfig {
     pub max_bytes: usize,
     /// Hand on once the oldest record has waited so long. Default: 5 s.
     ///
-    /// It is what a crash of the process loses at most, and how far a scan is behind.
+    /// It is what a crash of the process loses at most, and how far a scan is behind. One that is too
+    /// long for the clock, such as [`Duration::MAX`], is no limit.
     pub max_age: Duration,
     /// The most bytes that are accepted and not handed on yet; further writes wait. Default: 32 MiB.
     ///
@@ -74,13 +75,14 @@ impl BufferConfig {
 /// # When the sink within fails
 ///
 /// What it failed to write stays in the buffer and is tried again: after `max_age`, on `flush` and on
-/// [`close`](Self::close). Until a try succeeds, every write is refused with the error and every flush
-/// returns it. So nothing that was accepted is lost while the process lives; what the failed call had
+/// [`close`](Self::close). Until a try succeeds, every write is refused with the error, one that waits
+/// for room too, and every flush returns it. So nothing that was accepted is lost while the process lives; what the failed call had
 /// written after all is there twice, which steps undo by event id.
 ///
 /// # Shutdown
 ///
-/// Call [`close`](Self::close). When the last clone is dropped instead, the task still hands on what is
+/// Call [`close`](Self::close). From then on writes are refused; if it fails, the buffer is open again.
+/// When the last clone is dropped instead, the task still hands on what is
 /// left, if the runtime lives that long, and what then fails is lost with a `tracing` error.
 ///
 /// # Cancel safety
@@ -92,7 +94,7 @@ pub struct Buffered<E: Record = Event> {
     commands: mpsc::UnboundedSender<Command<E>>,
     room: Arc<Semaphore>,
     n_units: u32,
-    failure: Arc<Failure>,
+    gate: watch::Sender<Gate>,
 }
 
 #[derive(Debug)]
@@ -117,13 +119,12 @@ impl<E: Record> Buffered<E> {
         })?;
         let n_units = u32::try_from(config.capacity_bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         let room = Arc::new(Semaphore::new(n_units as usize));
-        let failure = Arc::new(Failure::default());
+        let gate = watch::Sender::new(Gate::default());
         let (commands, received) = mpsc::unbounded_channel();
         let task = Task {
             sink,
             config,
-            room: Arc::clone(&room),
-            failure: Arc::clone(&failure),
+            gate: gate.clone(),
             records: Vec::new(),
             permits: Vec::new(),
             n_bytes: 0,
@@ -135,17 +136,35 @@ impl<E: Record> Buffered<E> {
             commands,
             room,
             n_units,
-            failure,
+            gate,
         })
     }
 
-    /// Hands on and flushes everything, and ends the task; later writes are refused.
+    /// Refuses further writes, hands on and flushes everything that was accepted, and ends the task.
     ///
     /// # Errors
     ///
-    /// What the sink within says. The buffer then stays open and keeps what is left.
+    /// What the sink within says. The buffer is then open again and keeps what is left.
     pub async fn close(&self) -> reco_core::Result<()> {
         self.ask(Command::Close).await
+    }
+
+    // Waits until writes are refused, and says why.
+    async fn refused(&self) -> CoreError {
+        let mut gate = self.gate.subscribe();
+        match gate.wait_for(|gate| gate.check().is_err()).await {
+            Ok(gate) => gate.check().err().unwrap_or_else(closed),
+            Err(_) => closed(),
+        }
+    }
+
+    // The gate is held while the records are sent: once it is shut, all that was accepted is in the
+    // channel.
+    fn send(&self, records: Vec<E>, permit: OwnedSemaphorePermit) -> reco_core::Result<()> {
+        let gate = self.gate.borrow();
+        gate.check()?;
+        let command = Command::Write(records, permit);
+        self.commands.send(command).map_err(|_| closed())
     }
 
     async fn ask(
@@ -164,7 +183,7 @@ impl<E: Record> Clone for Buffered<E> {
             commands: self.commands.clone(),
             room: Arc::clone(&self.room),
             n_units: self.n_units,
-            failure: Arc::clone(&self.failure),
+            gate: self.gate.clone(),
         }
     }
 }
@@ -177,7 +196,7 @@ impl<E: Record> EventSink<E> for Buffered<E> {
             n_records: records.len(),
             durability: Durability::Memory,
         };
-        self.failure.check()?;
+        self.gate.borrow().check()?;
         if records.is_empty() {
             return Ok(receipt);
         }
@@ -186,14 +205,14 @@ impl<E: Record> EventSink<E> for Buffered<E> {
         let n_units = u32::try_from(n_bytes.div_ceil(UNIT))
             .unwrap_or(u32::MAX)
             .clamp(1, self.n_units);
-        let permit = Arc::clone(&self.room)
-            .acquire_many_owned(n_units)
-            .await
-            .map_err(|_| closed())?;
-        self.failure.check()?;
-        self.commands
-            .send(Command::Write(records, permit))
-            .map_err(|_| closed())?;
+        let permit = tokio::select! {
+            biased;
+            error = self.refused() => return Err(error),
+            permit = Arc::clone(&self.room).acquire_many_owned(n_units) => {
+                permit.map_err(|_| closed())?
+            }
+        };
+        self.send(records, permit)?;
         Ok(receipt)
     }
 
@@ -211,13 +230,13 @@ fn closed() -> CoreError {
 struct Task<E: Record, S> {
     sink: S,
     config: BufferConfig,
-    room: Arc<Semaphore>,
-    failure: Arc<Failure>,
+    gate: watch::Sender<Gate>,
     records: Vec<E>,
     /// The room that the records take, given back once they are handed on.
     permits: Vec<OwnedSemaphorePermit>,
     n_bytes: usize,
-    /// When the records are handed on, whatever their number; none if there are none.
+    /// When the records are handed on, whatever their number; none if there are none, or if that is
+    /// later than the clock can say.
     deadline: Option<Instant>,
 }
 
@@ -239,20 +258,15 @@ impl<E: Record, S: EventSink<E>> Task<E, S> {
                 Some(Command::Write(records, permit)) => self.take(records, permit).await,
                 Some(Command::Flush(reply)) => drop(reply.send(self.flush().await)),
                 Some(Command::Close(reply)) => {
-                    let result = self.flush().await;
-                    if result.is_ok() {
-                        // Whoever waits for room is refused; what already had room is in the channel.
-                        self.room.close();
-                        commands.close();
-                        let late = self.drain(&mut commands).await;
-                        drop(reply.send(late));
+                    if self.close(reply, &mut commands).await {
                         return;
                     }
-                    drop(reply.send(result));
                 }
                 None => {
-                    // Nobody is left to tell; `finish` has logged it.
-                    drop(self.finish().await);
+                    // Nobody is left to tell.
+                    if let Err(error) = self.flush().await {
+                        tracing::error!(n_records = self.records.len(), %error, "a buffer was dropped with records that it could not hand on");
+                    }
                     return;
                 }
             }
@@ -260,17 +274,25 @@ impl<E: Record, S: EventSink<E>> Task<E, S> {
     }
 
     async fn take(&mut self, records: Vec<E>, permit: OwnedSemaphorePermit) {
-        self.deadline
-            .get_or_insert_with(|| Instant::now() + self.config.max_age);
-        self.n_bytes += records.iter().map(Record::n_bytes).sum::<usize>();
-        self.records.extend(records);
-        self.permits.push(permit);
+        self.keep(records, permit);
         let full =
             self.records.len() >= self.config.max_rows || self.n_bytes >= self.config.max_bytes;
         // After a failure there is no point in trying at every write: the deadline does.
-        if full && self.failure.check().is_ok() {
+        if full && self.gate.borrow().failure.is_none() {
             drop(self.hand_on().await);
         }
+    }
+
+    fn keep(&mut self, records: Vec<E>, permit: OwnedSemaphorePermit) {
+        self.deadline = self.deadline.or_else(|| self.after_max_age());
+        self.n_bytes += records.iter().map(Record::n_bytes).sum::<usize>();
+        self.records.extend(records);
+        self.permits.push(permit);
+    }
+
+    // None if the clock does not go so far.
+    fn after_max_age(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.config.max_age)
     }
 
     async fn hand_on(&mut self) -> reco_core::Result<()> {
@@ -284,13 +306,16 @@ impl<E: Record, S: EventSink<E>> Task<E, S> {
                 self.permits.clear();
                 self.n_bytes = 0;
                 self.deadline = None;
-                self.failure.clear();
+                self.gate.send_modify(|gate| gate.failure = None);
                 Ok(())
             }
             Err(error) => {
                 tracing::warn!(n_records = self.records.len(), %error, "a buffer keeps what it could not hand on");
-                self.deadline = Some(Instant::now() + self.config.max_age);
-                Err(self.failure.set(error))
+                self.deadline = self.after_max_age();
+                let error = Arc::new(error);
+                let told = again(&error);
+                self.gate.send_modify(|gate| gate.failure = Some(error));
+                Err(told)
             }
         }
     }
@@ -300,60 +325,56 @@ impl<E: Record, S: EventSink<E>> Task<E, S> {
         self.sink.flush().await
     }
 
-    // What was sent before the channel was closed.
-    async fn drain(
+    // Whether the buffer is closed: everything that was accepted is handed on and flushed.
+    async fn close(
         &mut self,
+        reply: oneshot::Sender<reco_core::Result<()>>,
         commands: &mut mpsc::UnboundedReceiver<Command<E>>,
-    ) -> reco_core::Result<()> {
+    ) -> bool {
+        self.gate.send_modify(|gate| gate.closed = true);
         let mut waiting = Vec::new();
-        while let Some(command) = commands.recv().await {
+        while let Ok(command) = commands.try_recv() {
             match command {
-                Command::Write(records, permit) => {
-                    self.records.extend(records);
-                    self.permits.push(permit);
-                }
+                Command::Write(records, permit) => self.keep(records, permit),
                 Command::Flush(reply) | Command::Close(reply) => waiting.push(reply),
             }
         }
-        let result = self.finish().await;
-        for reply in waiting {
-            drop(reply.send(match &result {
-                Ok(()) => Ok(()),
-                Err(_) => self.failure.check(),
-            }));
-        }
-        result
-    }
-
-    async fn finish(&mut self) -> reco_core::Result<()> {
         let result = self.flush().await;
-        if let Err(error) = &result {
-            tracing::error!(n_records = self.records.len(), %error, "a buffer was dropped with records that it could not hand on");
+        let is_closed = result.is_ok();
+        if is_closed {
+            commands.close();
+            // Nothing was accepted meanwhile, but more may have been asked.
+            while let Some(command) = commands.recv().await {
+                if let Command::Flush(reply) | Command::Close(reply) = command {
+                    waiting.push(reply);
+                }
+            }
+        } else {
+            self.gate.send_modify(|gate| gate.closed = false);
         }
-        result
+        let error = result.err().map(Arc::new);
+        for reply in waiting.into_iter().chain([reply]) {
+            drop(reply.send(error.as_ref().map_or(Ok(()), |error| Err(again(error)))));
+        }
+        is_closed
     }
 }
 
-/// The error of the last try, until one succeeds.
+/// Whether writes are let in.
 #[derive(Debug, Default)]
-struct Failure(Mutex<Option<Arc<CoreError>>>);
+struct Gate {
+    closed: bool,
+    /// The error of the last try to hand on, until one succeeds.
+    failure: Option<Arc<CoreError>>,
+}
 
-impl Failure {
+impl Gate {
     fn check(&self) -> reco_core::Result<()> {
-        match &*self.0.lock().unwrap() {
+        match &self.failure {
+            _ if self.closed => Err(closed()),
             Some(error) => Err(again(error)),
             None => Ok(()),
         }
-    }
-
-    fn set(&self, error: CoreError) -> CoreError {
-        let error = Arc::new(error);
-        *self.0.lock().unwrap() = Some(Arc::clone(&error));
-        again(&error)
-    }
-
-    fn clear(&self) {
-        *self.0.lock().unwrap() = None;
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) async fn import(import: &Import, name: &str, bytes: &[u8]) -> Result<
     })
 }
 
-fn views() -> Import {
+pub(crate) fn views() -> Import {
     let time = TimeMapping::Column {
         name: "at".to_owned(),
         format: TimeFormat::Seconds,
@@ -84,7 +84,7 @@ fn views() -> Import {
     Import::new(Format::csv(','), mapping)
 }
 
-const HEADER: &str = "visitor,action,sku,price,at\n";
+pub(crate) const HEADER: &str = "visitor,action,sku,price,at\n";
 
 #[tokio::test]
 async fn a_row_becomes_an_event_with_its_bytes() {
@@ -98,8 +98,8 @@ async fn a_row_becomes_an_event_with_its_bytes() {
     };
     let time: Timestamp = "2024-05-01T12:00Z".parse().unwrap();
     let expected = Event {
-        // Python: `uuid.uuid5(uuid.NAMESPACE_URL, "views.csv:2")`.
-        id: "e372b0a4-d7eb-55b7-a566-f87b5860e0ac".to_owned(),
+        // Python 3.12: `u = uuid.uuid5; u(u(uuid.NAMESPACE_URL, file), "9:views.csv:2:0")`.
+        id: "1730e4c7-cf67-5e25-aae9-64d2af1ad00f".to_owned(),
         received_at: time,
         occurred_at: time,
         tenant: String::new(),
@@ -349,6 +349,23 @@ async fn parquet_rows_are_rows() {
         "{imported:?}"
     );
 
+    let narrow = Import {
+        max_row_bytes: 80,
+        ..parquet.clone()
+    };
+    let imported = import(&narrow, "views.parquet", &bytes).await.unwrap();
+    assert!(
+        imported.dead_letters[0].ends_with("the line is too long: its last 8 bytes are left out"),
+        "{imported:?}"
+    );
+
+    // Damage after the footer was read.
+    let mut damaged = bytes.clone();
+    damaged[4..200].fill(0xff);
+    let error = import(&parquet, "views.parquet", &damaged)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Parquet { .. }), "{error}");
     let error = import(&parquet, "views.parquet", &bytes[..bytes.len() / 2])
         .await
         .unwrap_err();
@@ -412,6 +429,17 @@ fn settings_come_from_json() {
             ..views()
         }
     );
+    for mapping in [
+        r#"{"time": {"date": {"year": "y", "month": "m", "day": "d", "second": "s"}}, "kind": {"constant": "detail"}}"#,
+        r#"{"time": {"order": {"base": "2024-05-01T00:00Z", "seconds": "s"}}, "kind": {"column": {"name": "k", "values": {}, "otherwise": "reject", "default": "detail"}}}"#,
+    ] {
+        let error = reco_core::config_from_json::<Mapping>("mapping", mapping).unwrap_err();
+        let unknown = ["second", "default"];
+        assert!(
+            matches!(&error, reco_core::Error::UnknownKey { key, .. } if unknown.contains(&key.as_str())),
+            "{error}"
+        );
+    }
     let error = reco_core::config_from_json::<Import>("import", r#"{"batch_row": 7}"#).unwrap_err();
     assert!(
         error.to_string().ends_with("did you mean `batch_rows`?"),

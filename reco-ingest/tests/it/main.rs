@@ -5,9 +5,11 @@
     reason = "helpers of tests may panic, as tests may"
 )]
 
+mod bounds;
 mod conformance;
 mod delta;
 mod faults;
+mod identity;
 mod import;
 mod presets;
 mod shop;

@@ -109,10 +109,11 @@ async fn otto() {
 async fn tsv() {
     check(
         &Import::tsv(),
-        "SessionId\tItemId\tTime\n1\that\t1396861224.274\n1\tshoe\t1396861225\n",
+        "SessionId\tItemId\tTime\n1\that\t1396861224.274\n1\t\"shoe\t1396861225\n1\tbag\"\t1396861226\n",
         &[
             "2014-04-07T09:00:24.274Z 1 1 detail hat -",
-            "2014-04-07T09:00:25Z 1 1 detail shoe -",
+            "2014-04-07T09:00:25Z 1 1 detail \"shoe -",
+            "2014-04-07T09:00:26Z 1 1 detail bag\" -",
         ],
         &[],
     )

@@ -211,6 +211,72 @@ async fn a_failure_is_told_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn a_buffer_without_a_deadline_keeps_what_it_accepted() {
+    let probe = Probe::new(100);
+    let config = BufferConfig {
+        max_age: Duration::MAX,
+        ..BufferConfig::default()
+    };
+    let buffer = probe.clone().buffered(config).unwrap();
+    buffer.write(events("a", 1)).await.unwrap();
+    probe.fails.store(true, Ordering::SeqCst);
+    assert!(buffer.flush().await.is_err());
+    probe.fails.store(false, Ordering::SeqCst);
+    buffer.close().await.unwrap();
+    assert_eq!(ids_of(&probe.table.records()), ["a-0"]);
+}
+
+#[tokio::test]
+async fn a_write_that_waits_for_room_is_told_the_error() {
+    let probe = Probe::new(0);
+    let config = BufferConfig {
+        max_bytes: 1,
+        capacity_bytes: 1,
+        max_age: NEVER,
+        ..BufferConfig::default()
+    };
+    let buffer = probe.clone().buffered(config).unwrap();
+    probe.fails.store(true, Ordering::SeqCst);
+    buffer.write(events("a", 1)).await.unwrap();
+    let mut second = Box::pin(buffer.write(events("b", 1)));
+    assert!(futures::poll!(&mut second).is_pending());
+    probe.turns.add_permits(1);
+    let error = second.await.unwrap_err();
+    assert!(matches!(error, Error::Table { .. }), "{error}");
+
+    probe.fails.store(false, Ordering::SeqCst);
+    probe.turns.add_permits(1);
+    buffer.close().await.unwrap();
+    assert_eq!(ids_of(&probe.table.records()), ["a-0"]);
+}
+
+#[tokio::test]
+async fn a_close_that_fails_loses_nothing_that_was_accepted() {
+    let probe = Probe::new(0);
+    let buffer = probe.clone().buffered(by_rows(1)).unwrap();
+    buffer.write(events("a", 1)).await.unwrap();
+    // The task is held in its first write; what follows is in its channel.
+    tokio::task::yield_now().await;
+    let mut close = Box::pin(buffer.close());
+    assert!(futures::poll!(&mut close).is_pending());
+    buffer.write(events("b", 1)).await.unwrap();
+    let mut flush = Box::pin(buffer.flush());
+    assert!(futures::poll!(&mut flush).is_pending());
+    probe.turns.add_permits(1);
+    probe.write_ended().await;
+    probe.fails.store(true, Ordering::SeqCst);
+    probe.turns.add_permits(100);
+    assert!(close.await.is_err());
+    assert!(flush.await.is_err());
+
+    probe.fails.store(false, Ordering::SeqCst);
+    buffer.flush().await.unwrap();
+    buffer.write(events("c", 1)).await.unwrap();
+    buffer.close().await.unwrap();
+    assert_eq!(ids_of(&probe.table.records()), ["a-0", "b-0", "c-0"]);
+}
+
+#[tokio::test]
 async fn a_closed_buffer_refuses() {
     let buffer = MemoryTable::<Event>::new().buffered(by_rows(2)).unwrap();
     buffer.close().await.unwrap();
