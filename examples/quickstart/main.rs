@@ -11,6 +11,7 @@
 //! Everything that it makes lies in one folder, which it prints: the tables (open them with any
 //! engine that reads Delta Lake), the models, and `report.html`.
 
+mod cli;
 mod learn;
 mod pipeline;
 mod products;
@@ -19,50 +20,29 @@ mod source;
 mod summary;
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use reco_core::object_store::local::LocalFileSystem;
-use reco_core::{Event, ModelRegistry, Session, Timestamp};
+use reco_core::{Event, ModelRegistry, Session};
 use reco_ingest::{DeadLetter, DeltaTable};
 use reco_serve::{ExcludeSession, Recommender};
 use reco_train::{Gru4RecLoader, PopularityLoader, Prod2VecLoader};
 use reco_transform::{DagEvent, Warehouse};
 
+use crate::cli::{Args, progress};
 use crate::products::Products;
 use crate::report::{Report, Sample};
-use crate::source::{Format, Source};
-
-#[derive(Debug, Parser)]
-#[command(about = "Events to recommendations, end to end, on a synthetic shop or on real data.")]
-struct Args {
-    /// Events to read instead of making a shop; may be gzipped.
-    #[arg(long)]
-    data: Option<PathBuf>,
-    /// What the rows of the file are.
-    #[arg(long)]
-    format: Option<Format>,
-    /// Where everything goes: a folder that is empty or not there. Default: a new one under `out`.
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// How many days to hold out for the evaluation. Default: a tenth of them.
-    #[arg(long)]
-    test_days: Option<u32>,
-    /// Seed of the shop and of the models.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-}
+use crate::source::Source;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let started = Instant::now();
     let source = Source::new(args.data.clone(), args.format, args.seed)?;
-    let out = out_folder(args.out.clone())?;
+    let out = args.out_folder()?;
     let mut say = stdout();
     writeln!(
         say,
@@ -200,25 +180,4 @@ async fn main() -> anyhow::Result<()> {
         out.join("report.html").display()
     )?;
     Ok(())
-}
-
-fn progress(message: &'static str) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {msg} {pos}/{len}")?;
-    Ok(ProgressBar::new(0).with_style(style).with_message(message))
-}
-
-fn out_folder(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
-    let folder = asked.unwrap_or_else(|| {
-        let now = Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
-        PathBuf::from("out").join(format!("quickstart-{now}"))
-    });
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make {}", folder.display()))?;
-    let folder = folder.canonicalize()?;
-    ensure!(
-        std::fs::read_dir(&folder)?.next().is_none(),
-        "{} is not empty",
-        folder.display()
-    );
-    Ok(folder)
 }
