@@ -1,5 +1,7 @@
 //! What can go wrong at the joints, and the hint that comes with a misspelt name.
 
+use std::time::Duration;
+
 use crate::model::ModelVersion;
 
 /// An error of any kind that user code hands to us; the caller of the user code adds the name.
@@ -72,6 +74,14 @@ pub enum Error {
     SinkClosed {
         /// The sink.
         sink: String,
+    },
+    /// A sink has no room, and got none while it waited; nothing was accepted.
+    #[error("sink `{sink}` is full: try again in {retry_after:?}")]
+    Full {
+        /// The sink.
+        sink: String,
+        /// When to try again, from now.
+        retry_after: Duration,
     },
     /// A data set, or a part of a split, holds no session.
     #[error("the {part} set holds no session")]

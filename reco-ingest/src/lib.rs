@@ -17,6 +17,7 @@ pub mod delta;
 pub mod error;
 pub mod import;
 pub mod memory;
+pub mod metric;
 pub mod sink;
 
 pub use deltalake;
