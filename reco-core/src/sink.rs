@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::event::Event;
@@ -53,7 +54,12 @@ pub struct Receipt {
 }
 
 /// What a record survives once it is accepted, from the least to the most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Written in configurations as `memory`, `os_cache` and `durable`.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// Nothing: it is in the memory of the process.
     Memory,

@@ -62,6 +62,14 @@ pub enum Error {
         /// How many tries were made.
         attempts: u32,
     },
+    /// Another commit of the same writer came in between: what it had is in the table now.
+    #[error("table `{table}`: another commit of writer `{writer}` came in between")]
+    Overtaken {
+        /// The table.
+        table: String,
+        /// The writer.
+        writer: String,
+    },
     /// A batch id that cannot name a batch.
     #[error("invalid batch id: {reason}")]
     BatchId {
@@ -125,6 +133,32 @@ pub enum Error {
         of: &'static str,
         /// Which setting, and what is wrong with it.
         reason: String,
+    },
+    /// A spool could not be opened, written or read; nothing that it has acknowledged is lost.
+    #[error("the spool in `{dir}` failed to {operation}")]
+    Spool {
+        /// The folder of the spool.
+        dir: String,
+        /// What was tried, as a verb: `open`, `append`, `trim`.
+        operation: &'static str,
+        /// What the storage says.
+        source: BoxError,
+    },
+    /// A spool is open already, in this process or another.
+    #[error("the spool in `{dir}` is in use")]
+    SpoolInUse {
+        /// The folder of the spool.
+        dir: String,
+    },
+    /// A spool holds records that were acknowledged for another table.
+    #[error("the spool in `{dir}` belongs to table `{owner}`, not to `{table}`")]
+    SpoolOfOther {
+        /// The folder of the spool.
+        dir: String,
+        /// The table that it was made for, and its id.
+        owner: String,
+        /// The table that it was opened for, and its id.
+        table: String,
     },
     /// A background task ended without an answer, because it panicked or its runtime was shut down.
     #[error("the background task of `{of}` ended without an answer")]

@@ -23,10 +23,41 @@ const MAX_ATTEMPTS: u32 = 64;
 // After so many commits the log is summed up in a checkpoint, so that loading it stays fast.
 const CHECKPOINT_INTERVAL: u64 = 100;
 
+/// What the table has of a writer, for a commit that is made only then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// Anything.
+    Any,
+    /// This number, or nothing.
+    Is(Option<i64>),
+}
+
 impl<E: Record> DeltaTable<E> {
+    /// Writes a batch that follows the last one of its writer, or nothing.
+    ///
+    /// So what a lost call of the same writer commits late is noticed, whatever was in it.
+    pub(crate) async fn write_following(
+        &self,
+        id: &BatchId,
+        last: Option<i64>,
+        records: Vec<E>,
+    ) -> Result<Written> {
+        self.commit_after(records, Some(id), Last::Is(last)).await
+    }
+
+    /// As [`commit_after`](Self::commit_after), whatever the table has of the writer.
+    pub(super) async fn commit(&self, records: Vec<E>, id: Option<&BatchId>) -> Result<Written> {
+        self.commit_after(records, id, Last::Any).await
+    }
+
     /// Commits the records at the version after the one that is loaded; if another writer takes that
     /// version first, loads again and starts over.
-    pub(super) async fn commit(&self, records: Vec<E>, id: Option<&BatchId>) -> Result<Written> {
+    async fn commit_after(
+        &self,
+        records: Vec<E>,
+        id: Option<&BatchId>,
+        last: Last,
+    ) -> Result<Written> {
         let records: Arc<[E]> = records.into();
         // Clones of a table take turns, so that only other processes make a commit start over.
         let _turn = self.inner.turn.lock().await;
@@ -35,12 +66,16 @@ impl<E: Record> DeltaTable<E> {
             // Another engine may have changed the table since it was opened.
             check::<E>(&self.inner.name, &state)?;
             if let Some(id) = id {
-                let seen = state
-                    .transaction_version(self.inner.log.as_ref(), id.writer())
-                    .await
-                    .map_err(|source| self.log_failed("load", source))?;
+                let seen = self.sequence_in(&state, id.writer()).await?;
                 if seen.is_some_and(|seen| seen >= id.sequence()) {
+                    self.settle().await?;
                     return Ok(Written::AlreadyThere);
+                }
+                if last != Last::Any && last != Last::Is(seen) {
+                    return Err(Error::Overtaken {
+                        table: self.inner.name.clone(),
+                        writer: id.writer().to_owned(),
+                    });
                 }
             }
             let version = state.version() + 1;

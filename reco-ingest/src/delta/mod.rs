@@ -40,6 +40,7 @@ mod numbered;
 mod reader;
 mod scan;
 mod schema;
+mod synced;
 mod unsorted;
 
 use std::collections::HashMap;
@@ -63,6 +64,7 @@ use reco_core::{
 use tokio::sync::Mutex;
 use url::Url;
 
+use self::synced::Synced;
 use crate::error::{Error, Result};
 
 pub use batch_id::BatchId;
@@ -79,8 +81,9 @@ pub use scan::Replay;
 ///
 /// A write is visible to every later scan when it returns, and `flush` has nothing left to do. What
 /// it survives is what the store promises, which [`durability`](Self::durability) states and
-/// receipts repeat: a table on a local path is in the operating system's cache, since local files
-/// are not synced to disk; one in a remote object store is durable.
+/// receipts repeat: a table on a local path is durable, since every file and its folder are synced to
+/// disk before the commit names it and the commit before the write returns; so is one in a remote
+/// object store.
 ///
 /// # Examples
 ///
@@ -121,6 +124,8 @@ struct Inner {
     /// What the table is called in errors: its location.
     name: String,
     log: LogStoreRef,
+    /// The folder of a table on a local path.
+    local: Option<Synced>,
     /// The state as of the last look at the log; locked only while looking again.
     state: Mutex<DeltaTableState>,
     /// Held by the clone that commits.
@@ -154,14 +159,8 @@ impl<E: Record> DeltaTable<E> {
     /// prefix is not a path: `a/../b`.
     pub async fn open(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self> {
         let path = StorePath::parse(prefix).map_err(|error| location_error(prefix, error))?;
-        let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, path));
-        // The table is the root of the store now, so that no prefix has to be written as a URL.
-        let location = parse_url("memory:///")?;
-        let table = DeltaTableBuilder::from_url(location.clone())
-            .map(|builder| builder.with_storage_backend(store, location))
-            .and_then(DeltaTableBuilder::build)
-            .map_err(|error| location_error(prefix, error))?;
-        Self::open_log(prefix, table.log_store(), Durability::Memory).await
+        let log = log_at_root(prefix, Arc::new(PrefixStore::new(store, path)))?;
+        Self::open_log(prefix, log, None, Durability::Memory).await
     }
 
     /// Opens the table in a local folder, or creates both.
@@ -175,9 +174,12 @@ impl<E: Record> DeltaTable<E> {
         let failed = |error| location_error(&name, error);
         tokio::fs::create_dir_all(path).await.map_err(failed)?;
         let absolute = tokio::fs::canonicalize(path).await.map_err(failed)?;
-        let location = Url::from_directory_path(absolute)
-            .map_err(|()| location_error(&name, "it cannot be written as a URL"))?;
-        Self::open_location(&name, location, HashMap::new()).await
+        let folder = tokio::task::spawn_blocking(move || Synced::new(&absolute)).await;
+        let folder = folder
+            .map_err(|error| location_error(&name, error))?
+            .map_err(|error| location_error(&name, error))?;
+        let log = log_at_root(&name, Arc::new(folder.clone()))?;
+        Self::open_log(&name, log, Some(folder), Durability::Durable).await
     }
 
     /// Opens the table at a URL, or creates it: `file:///…`, `memory:///…`, and what the features of
@@ -204,23 +206,28 @@ impl<E: Record> DeltaTable<E> {
     ) -> Result<Self> {
         let durability = match location.scheme() {
             "memory" => Durability::Memory,
-            "file" => Durability::OsCache,
             _ => Durability::Durable,
         };
         let table = DeltaTableBuilder::from_url(location)
             .map(|builder| builder.with_storage_options(options))
             .and_then(DeltaTableBuilder::build)
             .map_err(|error| location_error(name, error))?;
-        Self::open_log(name, table.log_store(), durability).await
+        Self::open_log(name, table.log_store(), None, durability).await
     }
 
-    async fn open_log(name: &str, log: LogStoreRef, durability: Durability) -> Result<Self> {
+    async fn open_log(
+        name: &str,
+        log: LogStoreRef,
+        local: Option<Synced>,
+        durability: Durability,
+    ) -> Result<Self> {
         let state = load_or_create::<E>(name, &log).await?;
         check::<E>(name, &state)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 name: name.to_owned(),
                 log,
+                local,
                 state: Mutex::new(state),
                 turn: Mutex::new(()),
             }),
@@ -273,6 +280,48 @@ impl<E: Record> DeltaTable<E> {
     #[tracing::instrument(level = "debug", skip_all, fields(table = %self.inner.name, writer = id.writer(), sequence = id.sequence(), n_records = records.len()))]
     pub async fn write_batch(&self, id: &BatchId, records: Vec<E>) -> Result<Written> {
         self.commit(records, Some(id)).await
+    }
+
+    /// The number of the last batch that a writer has in the table, if it has any.
+    ///
+    /// What it says outlasts the machine where the table does: on a local path, what another process
+    /// committed and may not have synced yet is synced first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Log`] if the log cannot be read, [`Error::Store`] if it cannot be synced.
+    pub async fn last_sequence(&self, writer: &str) -> Result<Option<i64>> {
+        let state = self.refresh().await?;
+        let last = self.sequence_in(&state, writer).await?;
+        self.settle().await?;
+        Ok(last)
+    }
+
+    /// The id that the table was given when it was created.
+    pub(crate) async fn id(&self) -> String {
+        self.inner.state.lock().await.metadata().id().to_owned()
+    }
+
+    async fn sequence_in(&self, state: &DeltaTableState, writer: &str) -> Result<Option<i64>> {
+        state
+            .transaction_version(self.inner.log.as_ref(), writer)
+            .await
+            .map_err(|source| self.log_failed("load", source))
+    }
+
+    // What the log was seen to hold is there for good from now on.
+    async fn settle(&self) -> Result<()> {
+        let Some(folder) = &self.inner.local else {
+            return Ok(());
+        };
+        let log = self.inner.log.log_path();
+        folder
+            .sync_folder(log)
+            .await
+            .map_err(|source| Error::Store {
+                path: log.to_string(),
+                source,
+            })
     }
 
     // The state of the table now.
@@ -367,6 +416,16 @@ async fn load_or_create<E: Record>(name: &str, log: &LogStoreRef) -> Result<Delt
     load()
         .await
         .map_err(|source| log_error(name, "load", source))
+}
+
+// The log of a table that is the root of a store, so that no folder has to be written as a URL.
+fn log_at_root(name: &str, store: Arc<dyn ObjectStore>) -> Result<LogStoreRef> {
+    let location = parse_url("memory:///")?;
+    let table = DeltaTableBuilder::from_url(location.clone())
+        .map(|builder| builder.with_storage_backend(store, location))
+        .and_then(DeltaTableBuilder::build)
+        .map_err(|error| location_error(name, error))?;
+    Ok(table.log_store())
 }
 
 fn parse_url(url: &str) -> Result<Url> {

@@ -45,7 +45,7 @@ async fn events_come_back_as_they_were_written() {
     let receipt = table.write(written.clone()).await.unwrap();
     assert_eq!(
         (receipt.n_records, receipt.durability),
-        (3, Durability::OsCache)
+        (3, Durability::Durable)
     );
 
     let reopened = DeltaTable::<Event>::open_local(folder.path())

@@ -83,7 +83,7 @@ async fn a_tee_writes_to_both_and_states_the_better_durability() {
     let receipt = tee.write(events("a", 2)).await.unwrap();
     assert_eq!(
         (receipt.n_records, receipt.durability),
-        (2, Durability::OsCache)
+        (2, Durability::Durable)
     );
     assert_eq!(ids(&raw, TimeWindow::ALL).await, ids_of(&live.records()));
 }

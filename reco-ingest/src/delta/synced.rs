@@ -1,0 +1,366 @@
+//! [`Synced`]: a local folder as an object store that has synced what it says it stored.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::io::{Error as IoError, ErrorKind, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as StorePath;
+use object_store::{
+    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    Result, UploadPart,
+};
+use uuid::Uuid;
+
+/// A local folder as an object store that has synced what it says it stored.
+///
+/// [`LocalFileSystem`] leaves the writing to the operating system, so a power loss may take a file
+/// whose `put` has returned, or leave an empty one under its name. Here an object is written to a file
+/// that no listing shows, synced, and only then linked or renamed to its name; then the folder is
+/// synced, and once for each folder, the one that it is in. So:
+///
+/// * an object that can be seen is whole, after a power loss too;
+/// * an object whose `put` has returned is there after a power loss;
+/// * of several writers that create one name, one wins, and the others are told.
+///
+/// Deletions are not synced: what comes back after a power loss is a file that nothing names.
+#[derive(Debug, Clone)]
+pub(super) struct Synced {
+    inner: Arc<LocalFileSystem>,
+    folders: Arc<Folders>,
+}
+
+impl Synced {
+    /// The store of a folder that exists.
+    pub(super) fn new(root: &Path) -> Result<Self> {
+        let folders = Folders {
+            root: root.to_owned(),
+            anchored: Mutex::default(),
+        };
+        folders
+            .anchor_root()
+            .map_err(|error| failed(root, error))?;
+        Ok(Self {
+            inner: Arc::new(LocalFileSystem::new_with_prefix(root)?),
+            folders: Arc::new(folders),
+        })
+    }
+
+    /// Syncs a folder, so that every name in it that could be seen before is there for good, whoever
+    /// made it.
+    pub(super) async fn sync_folder(&self, folder: &StorePath) -> Result<()> {
+        let path = self.inner.path_to_filesystem(folder)?;
+        let folders = Arc::clone(&self.folders);
+        blocking(move || folders.sync(&path).map_err(|error| failed(&path, error))).await
+    }
+
+    async fn sync_object(&self, location: &StorePath) -> Result<()> {
+        let path = self.inner.path_to_filesystem(location)?;
+        let folders = Arc::clone(&self.folders);
+        blocking(move || {
+            let synced = File::open(&path).and_then(|file| file.sync_all());
+            synced
+                .and_then(|()| folders.sync_parent(&path))
+                .map_err(|error| failed(&path, error))
+        })
+        .await
+    }
+}
+
+impl fmt::Display for Synced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Synced({})", self.inner)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ObjectStore for Synced {
+    async fn put_opts(
+        &self,
+        location: &StorePath,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
+        if !opts.attributes.is_empty() || matches!(opts.mode, PutMode::Update(_)) {
+            // Refused there, with the reason.
+            return self.inner.put_opts(location, payload, opts).await;
+        }
+        let path = self.inner.path_to_filesystem(location)?;
+        let folders = Arc::clone(&self.folders);
+        blocking(move || {
+            let mut staged = Staged::create(path, folders)?;
+            staged.write(0, &payload)?;
+            staged.publish(opts.mode == PutMode::Create)
+        })
+        .await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &StorePath,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        if !opts.attributes.is_empty() {
+            return self.inner.put_multipart_opts(location, opts).await;
+        }
+        let path = self.inner.path_to_filesystem(location)?;
+        let folders = Arc::clone(&self.folders);
+        let staged = blocking(move || Staged::create(path, folders)).await?;
+        Ok(Box::new(Upload {
+            staged: Arc::new(Mutex::new(Some(staged))),
+            offset: 0,
+        }))
+    }
+
+    async fn get_opts(&self, location: &StorePath, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &StorePath, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<StorePath>>,
+    ) -> BoxStream<'static, Result<StorePath>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&StorePath>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&StorePath>,
+        offset: &StorePath,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&StorePath>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &StorePath,
+        to: &StorePath,
+        options: CopyOptions,
+    ) -> Result<()> {
+        // Both names are of one file then, so what another program left unsynced has to be synced
+        // before the second can be seen.
+        if options.mode == CopyMode::Create {
+            self.sync_object(from).await?;
+        }
+        self.inner.copy_opts(from, to, options).await?;
+        self.sync_object(to).await
+    }
+
+    async fn rename_opts(
+        &self,
+        from: &StorePath,
+        to: &StorePath,
+        options: RenameOptions,
+    ) -> Result<()> {
+        self.sync_object(from).await?;
+        self.inner.rename_opts(from, to, options).await?;
+        self.sync_object(to).await
+    }
+}
+
+/// A file that no listing shows, under way to its name; removed if it does not get there.
+#[derive(Debug)]
+struct Staged {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    folders: Arc<Folders>,
+    published: bool,
+}
+
+impl Staged {
+    fn create(target: PathBuf, folders: Arc<Folders>) -> Result<Self> {
+        let mut path = target.clone().into_os_string();
+        // Names that end so are passed over by the listings of `LocalFileSystem`.
+        path.push(format!("#{}", Uuid::new_v4().as_u128()));
+        let path = PathBuf::from(path);
+        let open = || File::create_new(&path);
+        let file = open().or_else(|error| match (error.kind(), target.parent()) {
+            (ErrorKind::NotFound, Some(parent)) => {
+                std::fs::create_dir_all(parent).and_then(|()| open())
+            }
+            _ => Err(error),
+        });
+        Ok(Self {
+            file: file.map_err(|error| failed(&target, error))?,
+            path,
+            target,
+            folders,
+            published: false,
+        })
+    }
+
+    fn write(&mut self, offset: u64, payload: &PutPayload) -> Result<()> {
+        let mut write = || {
+            self.file.seek(SeekFrom::Start(offset))?;
+            payload.iter().try_for_each(|part| self.file.write_all(part))
+        };
+        write().map_err(|error| failed(&self.target, error))
+    }
+
+    fn publish(mut self, create: bool) -> Result<PutResult> {
+        let target = self.target.clone();
+        let failed = |error| failed(&target, error);
+        self.file.sync_all().map_err(failed)?;
+        if create {
+            std::fs::hard_link(&self.path, &target).map_err(|source| match source.kind() {
+                ErrorKind::AlreadyExists => Error::AlreadyExists {
+                    path: target.display().to_string(),
+                    source: source.into(),
+                },
+                _ => failed(source),
+            })?;
+        } else {
+            std::fs::rename(&self.path, &target).map_err(failed)?;
+            self.published = true;
+        }
+        self.folders.sync_parent(&target).map_err(failed)?;
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.published
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "a staged file stays behind");
+        }
+    }
+}
+
+/// A multipart upload into a staged file.
+#[derive(Debug)]
+struct Upload {
+    /// None once it is completed or aborted.
+    staged: Arc<Mutex<Option<Staged>>>,
+    offset: u64,
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let offset = self.offset;
+        self.offset += u64::try_from(data.content_length()).unwrap_or(u64::MAX);
+        let staged = Arc::clone(&self.staged);
+        blocking(move || {
+            let mut staged = staged.lock().unwrap();
+            staged.as_mut().ok_or_else(ended)?.write(offset, &data)
+        })
+        .boxed()
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let staged = self.staged.lock().unwrap().take().ok_or_else(ended)?;
+        blocking(move || staged.publish(false)).await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        drop(self.staged.lock().unwrap().take().ok_or_else(ended)?);
+        Ok(())
+    }
+}
+
+/// Which folders are known to be there after a power loss.
+#[derive(Debug)]
+struct Folders {
+    root: PathBuf,
+    /// Below the root, and synced into the folder that they are in since this process began.
+    anchored: Mutex<HashSet<PathBuf>>,
+}
+
+impl Folders {
+    // The root and those above it may have been made just now, by us or another process.
+    fn anchor_root(&self) -> std::io::Result<()> {
+        sync_folder(&self.root)?;
+        for folder in self.root.ancestors().skip(1) {
+            match sync_folder(folder) {
+                // Whoever may not open a folder has not made one in it.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    // Syncs the folder that a file is in.
+    fn sync_parent(&self, file: &Path) -> std::io::Result<()> {
+        file.parent().map_or(Ok(()), |folder| self.sync(folder))
+    }
+
+    // Syncs a folder, and on first sight those between it and the root.
+    fn sync(&self, folder: &Path) -> std::io::Result<()> {
+        sync_folder(folder)?;
+        for inner in folder.ancestors().take_while(|inner| *inner != self.root) {
+            if self.anchored.lock().unwrap().contains(inner) {
+                break;
+            }
+            if let Some(outer) = inner.parent() {
+                sync_folder(outer)?;
+            }
+            self.anchored.lock().unwrap().insert(inner.to_owned());
+        }
+        Ok(())
+    }
+}
+
+// Windows has no way to sync a folder, and syncs names with the files that they are of.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    if cfg!(windows) {
+        return Ok(());
+    }
+    File::open(folder)?.sync_all()
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+fn failed(path: &Path, source: IoError) -> Error {
+    let found = source.kind();
+    let source = format!("`{}`: {source}", path.display()).into();
+    match found {
+        ErrorKind::NotFound => Error::NotFound {
+            path: path.display().to_string(),
+            source,
+        },
+        _ => Error::Generic {
+            store: "Synced",
+            source,
+        },
+    }
+}
+
+fn ended() -> Error {
+    Error::Generic {
+        store: "Synced",
+        source: "the upload was completed or aborted before".into(),
+    }
+}
