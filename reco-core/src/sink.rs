@@ -56,9 +56,7 @@ pub struct Receipt {
 /// What a record survives once it is accepted, from the least to the most.
 ///
 /// Written in configurations as `memory`, `os_cache` and `durable`.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// Nothing: it is in the memory of the process.

@@ -4,6 +4,8 @@
 //!   path or an object store, exactly once by [`BatchId`], replayed in the order written.
 //! * [`MemoryTable`]: the same contract in memory, for tests and examples.
 //! * [`EventSinkExt`]: what wraps a sink: [`Buffered`] collects small writes, [`Tee`] writes to two.
+//! * [`Spooled`]: acknowledges what is on disk, and drains it into the table: nothing acknowledged is
+//!   ever lost, and everything is in the table once.
 //! * [`DeadLetter`]: what could not be read, with its bytes and the reason.
 //! * [`import`]: CSV, JSON Lines and Parquet files by a declared mapping, and mappings of well-known
 //!   data sets.
@@ -26,4 +28,7 @@ pub use delta::{BatchId, DeltaTable, Numbered, Replay, Written};
 pub use error::{Error, Result};
 pub use import::{Import, ImportReport};
 pub use memory::MemoryTable;
-pub use sink::{BufferConfig, Buffered, DeadLetter, EventSinkExt, Tee};
+pub use sink::{
+    BufferConfig, Buffered, DeadLetter, DrainConfig, EventSinkExt, SpoolConfig, SpoolStatus,
+    Spooled, Tee,
+};

@@ -87,7 +87,7 @@ pub(super) fn encode<E: Record>(
 }
 
 /// The UTC date of a time, as it is read back: in whole microseconds.
-pub(super) fn date_of(time: Timestamp) -> Option<Date> {
+pub(crate) fn date_of(time: Timestamp) -> Option<Date> {
     let time = Timestamp::from_microsecond(time.as_microsecond()).ok()?;
     let date = TimeZone::UTC.to_datetime(time).date();
     (1..=9999).contains(&date.year()).then_some(date)

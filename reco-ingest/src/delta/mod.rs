@@ -68,8 +68,10 @@ use self::synced::Synced;
 use crate::error::{Error, Result};
 
 pub use batch_id::BatchId;
+pub(crate) use encode::date_of;
 pub use numbered::Numbered;
 pub use scan::Replay;
+pub(crate) use synced::sync_folder;
 
 /// An append-only Delta Lake table of records, events unless said otherwise.
 ///

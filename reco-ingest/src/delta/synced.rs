@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as StorePath;
 use object_store::{
@@ -30,7 +30,8 @@ use uuid::Uuid;
 ///
 /// * an object that can be seen is whole, after a power loss too;
 /// * an object whose `put` has returned is there after a power loss;
-/// * of several writers that create one name, one wins, and the others are told.
+/// * of several writers that create one name, one wins, and the others are told;
+/// * listings are sorted by name, as those of remote stores are: readers of the log count on it.
 ///
 /// Deletions are not synced: what comes back after a power loss is a file that nothing names.
 #[derive(Debug, Clone)]
@@ -48,7 +49,7 @@ impl Synced {
         };
         folders
             .anchor_root()
-            .map_err(|error| failed(root, error))?;
+            .map_err(|error| failed(root, &error))?;
         Ok(Self {
             inner: Arc::new(LocalFileSystem::new_with_prefix(root)?),
             folders: Arc::new(folders),
@@ -60,7 +61,7 @@ impl Synced {
     pub(super) async fn sync_folder(&self, folder: &StorePath) -> Result<()> {
         let path = self.inner.path_to_filesystem(folder)?;
         let folders = Arc::clone(&self.folders);
-        blocking(move || folders.sync(&path).map_err(|error| failed(&path, error))).await
+        blocking(move || folders.sync(&path).map_err(|error| failed(&path, &error))).await
     }
 
     async fn sync_object(&self, location: &StorePath) -> Result<()> {
@@ -70,7 +71,7 @@ impl Synced {
             let synced = File::open(&path).and_then(|file| file.sync_all());
             synced
                 .and_then(|()| folders.sync_parent(&path))
-                .map_err(|error| failed(&path, error))
+                .map_err(|error| failed(&path, &error))
         })
         .await
     }
@@ -138,7 +139,7 @@ impl ObjectStore for Synced {
     }
 
     fn list(&self, prefix: Option<&StorePath>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        sorted(self.inner.list(prefix))
     }
 
     fn list_with_offset(
@@ -146,7 +147,7 @@ impl ObjectStore for Synced {
         prefix: Option<&StorePath>,
         offset: &StorePath,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        sorted(self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&StorePath>) -> Result<ListResult> {
@@ -204,7 +205,7 @@ impl Staged {
             _ => Err(error),
         });
         Ok(Self {
-            file: file.map_err(|error| failed(&target, error))?,
+            file: file.map_err(|error| failed(&target, &error))?,
             path,
             target,
             folders,
@@ -215,14 +216,16 @@ impl Staged {
     fn write(&mut self, offset: u64, payload: &PutPayload) -> Result<()> {
         let mut write = || {
             self.file.seek(SeekFrom::Start(offset))?;
-            payload.iter().try_for_each(|part| self.file.write_all(part))
+            payload
+                .iter()
+                .try_for_each(|part| self.file.write_all(part))
         };
-        write().map_err(|error| failed(&self.target, error))
+        write().map_err(|error| failed(&self.target, &error))
     }
 
     fn publish(mut self, create: bool) -> Result<PutResult> {
         let target = self.target.clone();
-        let failed = |error| failed(&target, error);
+        let failed = |error: IoError| failed(&target, &error);
         self.file.sync_all().map_err(failed)?;
         if create {
             std::fs::hard_link(&self.path, &target).map_err(|source| match source.kind() {
@@ -329,12 +332,25 @@ impl Folders {
     }
 }
 
-// Windows has no way to sync a folder, and syncs names with the files that they are of.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
+/// Syncs the names in a folder to disk.
+///
+/// Windows has no way to do so, and syncs names with the files that they are of.
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     if cfg!(windows) {
         return Ok(());
     }
     File::open(folder)?.sync_all()
+}
+
+fn sorted(
+    listing: BoxStream<'static, Result<ObjectMeta>>,
+) -> BoxStream<'static, Result<ObjectMeta>> {
+    let all = async move {
+        let mut all: Vec<_> = listing.try_collect().await?;
+        all.sort_by(|a: &ObjectMeta, b| a.location.cmp(&b.location));
+        Ok::<_, Error>(stream::iter(all).map(Ok))
+    };
+    stream::once(all).try_flatten().boxed()
 }
 
 async fn blocking<T: Send + 'static>(
@@ -343,7 +359,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await?
 }
 
-fn failed(path: &Path, source: IoError) -> Error {
+fn failed(path: &Path, source: &IoError) -> Error {
     let found = source.kind();
     let source = format!("`{}`: {source}", path.display()).into();
     match found {

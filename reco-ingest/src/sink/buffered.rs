@@ -1,6 +1,5 @@
 //! [`Buffered`]: many small writes become few large ones.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::shared::Shared;
 use crate::error::{Error, Result};
 
 // Room is counted in units of this many bytes, and every batch takes one at least.
@@ -383,21 +383,5 @@ fn again(error: &Arc<CoreError>) -> CoreError {
         table: "buffer".to_owned(),
         operation: "write",
         source: Box::new(Shared(Arc::clone(error))),
-    }
-}
-
-/// An error that several callers get.
-#[derive(Debug)]
-struct Shared(Arc<CoreError>);
-
-impl fmt::Display for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Shared {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(self.0.as_ref())
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! handlers ─▶ Buffered ─▶ Tee ─▶ DeltaTable       few, large commits
 //!                          └───▶ MemoryTable, SessionTracker, …
+//! handlers ─▶ Spooled ┄┄▶ DeltaTable              the same, and on disk before the answer
 //! ```
 //!
 //! A wrapper keeps the contract of [`EventSink`]: order, whole batches, nothing dropped. What it
@@ -10,6 +11,8 @@
 
 mod buffered;
 mod dead_letter;
+mod shared;
+mod spool;
 mod tee;
 
 use reco_core::{EventSink, Record};
@@ -18,6 +21,7 @@ use crate::error::Result;
 
 pub use buffered::{BufferConfig, Buffered};
 pub use dead_letter::DeadLetter;
+pub use spool::{DrainConfig, SpoolConfig, SpoolStatus, Spooled};
 pub use tee::Tee;
 
 /// What wraps a sink in another one.

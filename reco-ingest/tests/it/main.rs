@@ -11,6 +11,8 @@ mod delta;
 mod faults;
 mod identity;
 mod import;
+mod kill;
 mod presets;
 mod shop;
 mod sinks;
+mod spool;
