@@ -380,3 +380,114 @@ fn ended() -> Error {
         source: "the upload was completed or aborted before".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use object_store::ObjectStoreExt as _;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Synced) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Synced::new(folder.path()).unwrap();
+        (folder, store)
+    }
+
+    async fn names(store: &Synced) -> Vec<String> {
+        let listing: Vec<_> = store.list(None).try_collect().await.unwrap();
+        listing
+            .into_iter()
+            .map(|meta| meta.location.to_string())
+            .collect()
+    }
+
+    async fn create(store: &Synced, path: &str, bytes: &'static [u8]) -> Result<PutResult> {
+        let options = PutOptions::from(PutMode::Create);
+        store.put_opts(&path.into(), bytes.into(), options).await
+    }
+
+    #[tokio::test]
+    async fn one_of_many_creators_wins() {
+        let (_folder, store) = store();
+        let creators = (0..16).map(|_| create(&store, "log/1.json", b"entry"));
+        let results = join_all(creators).await;
+        let is_loss =
+            |result: &&Result<PutResult>| matches!(result, Err(Error::AlreadyExists { .. }));
+        assert_eq!(results.iter().filter(is_loss).count(), 15);
+        assert_eq!(names(&store).await, ["log/1.json"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_of_what_was_staged() {
+        let (folder, store) = store();
+        create(&store, "a/b/c", b"1").await.unwrap();
+        create(&store, "a/b/c", b"2").await.unwrap_err();
+        store.put(&"a/b/d".into(), "3".into()).await.unwrap();
+        store.put(&"a/b/d".into(), "4".into()).await.unwrap();
+        let mut upload = store.put_multipart(&"a/b/e".into()).await.unwrap();
+        let parts = [
+            upload.put_part("part 1, ".into()),
+            upload.put_part("part 2".into()),
+        ];
+        for part in join_all(parts).await {
+            part.unwrap();
+        }
+        upload.complete().await.unwrap();
+        assert!(upload.complete().await.is_err());
+        let mut aborted = store.put_multipart(&"a/b/f".into()).await.unwrap();
+        aborted.put_part("5".into()).await.unwrap();
+        aborted.abort().await.unwrap();
+        store.rename(&"a/b/d".into(), &"g/h".into()).await.unwrap();
+        store.copy(&"a/b/c".into(), &"g/i".into()).await.unwrap();
+
+        let read = async |path: &str| {
+            store
+                .get(&path.into())
+                .await
+                .unwrap()
+                .bytes()
+                .await
+                .unwrap()
+        };
+        assert_eq!(read("a/b/c").await, "1");
+        assert_eq!(read("a/b/e").await, "part 1, part 2");
+        assert_eq!(read("g/h").await, "4");
+        assert_eq!(read("g/i").await, "1");
+        assert_eq!(names(&store).await, ["a/b/c", "a/b/e", "g/h", "g/i"]);
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("a/b"))
+                .unwrap()
+                .count(),
+            2
+        );
+    }
+
+    #[tokio::test]
+    async fn a_staged_file_is_not_listed() {
+        let (_folder, store) = store();
+        let mut upload = store.put_multipart(&"a".into()).await.unwrap();
+        upload.put_part("1".into()).await.unwrap();
+        assert_eq!(names(&store).await, Vec::<String>::new());
+        upload.complete().await.unwrap();
+        assert_eq!(names(&store).await, ["a"]);
+    }
+
+    #[tokio::test]
+    async fn listings_are_sorted() {
+        let (_folder, store) = store();
+        let mut expected: Vec<_> = (0..40).map(|i| format!("log/{i:020}.json")).collect();
+        for path in expected.iter().rev() {
+            store.put(&path.as_str().into(), "1".into()).await.unwrap();
+        }
+        assert_eq!(names(&store).await, expected);
+        let offset = StorePath::from(expected[9].as_str());
+        let rest: Vec<_> = store
+            .list_with_offset(None, &offset)
+            .map_ok(|meta| meta.location.to_string())
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!(rest, expected.split_off(10));
+    }
+}
