@@ -8,9 +8,15 @@
 mod bounds;
 mod conformance;
 mod delta;
+mod every_fault;
 mod faults;
+mod faulty;
+mod forget;
 mod identity;
 mod import;
+mod maintenance;
 mod presets;
+#[cfg(feature = "s3")]
+mod s3;
 mod shop;
 mod sinks;
