@@ -20,8 +20,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CompactConfig {
-    /// About how many bytes a new file has at most. Default: 128 MiB, as Delta Lake's `OPTIMIZE` of
-    /// auto compactions.
+    /// About how many bytes a new file has at most. Default: 128 MiB, as Delta Lake's auto
+    /// compaction.
     ///
     /// A compaction holds one new file in memory. So does a scan hold one batch of each date whose
     /// files overlap, which those of a compacted table do where old dates were written again later.

@@ -4,6 +4,7 @@ use deltalake::kernel::{LogicalFileView, Remove};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
+use object_store::ObjectMeta;
 use object_store::path::Path;
 use reco_core::TimeWindow;
 use serde::Deserialize;
@@ -78,6 +79,17 @@ impl DataFile {
             date,
             name: view.path().into_owned(),
         })
+    }
+
+    /// The file as its store lists it, as far as the log knows.
+    pub(super) fn meta(&self) -> ObjectMeta {
+        ObjectMeta {
+            location: self.path.clone(),
+            last_modified: Default::default(),
+            size: self.n_bytes,
+            e_tag: None,
+            version: None,
+        }
     }
 
     /// The entry of the log that takes it out of the table.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::{TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use reco_core::{Record, Timestamp};
@@ -13,6 +13,8 @@ use tracing::info;
 use super::DeltaTable;
 use crate::error::{Error, Result};
 
+// Requests to delete that run at the same time.
+const N_AT_A_TIME: usize = 16;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 // Longer than any write or compaction takes between its first file and its commit, and than scans are
 // expected to run.
@@ -51,7 +53,7 @@ impl Default for VacuumConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Vacuumed {
     /// The files, within the table, in the order of their names.
-    pub files: Vec<String>,
+    pub files: Vec<Path>,
     /// How many bytes they had.
     pub n_bytes: u64,
 }
@@ -100,11 +102,13 @@ impl<E: Record> DeltaTable<E> {
             if left_at >= before {
                 continue;
             }
-            if !config.dry_run {
-                self.delete(&meta.location).await?;
-            }
-            vacuumed.files.push(meta.location.to_string());
             vacuumed.n_bytes += meta.size;
+            vacuumed.files.push(meta.location);
+        }
+        if !config.dry_run {
+            stream::iter(vacuumed.files.iter().map(Ok))
+                .try_for_each_concurrent(N_AT_A_TIME, |path| self.delete(path))
+                .await?;
         }
         info!(table = %self.inner.name, n_files = vacuumed.files.len(), n_bytes = vacuumed.n_bytes, dry_run = config.dry_run, "vacuumed");
         Ok(vacuumed)

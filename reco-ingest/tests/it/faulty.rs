@@ -16,32 +16,54 @@ use object_store::{
 };
 use reco_core::object_store;
 
-/// What happens at the chosen operation.
+/// What happens at the chosen operation of those that it can happen to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It is not done, and the answer is an error.
+    /// A read or a listing is not answered.
+    Unread,
+    /// A change is not made, and the answer is an error.
     Refused,
-    /// It is done, and the answer is an error.
+    /// A change is made, and the answer is an error.
     AnswerLost,
-    /// It is done, and if it made an object, the store's own second try finds it there.
+    /// An object is made, and the store's own second try finds it there.
     Retried,
-    /// It is done after others had their turn.
-    Slow,
     /// From here on nothing is stored, until the disk is given room again.
     DiskFull,
+    /// From here on others have their turn before anything is done.
+    Slow,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 5] = [
+    /// All that change how a change ends.
+    pub(crate) const OF_CHANGES: [Self; 5] = [
         Self::Refused,
         Self::AnswerLost,
         Self::Retried,
-        Self::Slow,
         Self::DiskFull,
+        Self::Slow,
     ];
+
+    fn can_happen_to(self, operation: Operation) -> bool {
+        match self {
+            Self::Unread => operation == Operation::Read,
+            Self::Refused | Self::AnswerLost => operation != Operation::Read,
+            Self::Retried => operation == Operation::Create,
+            Self::DiskFull => matches!(operation, Operation::Create | Operation::Put),
+            Self::Slow => true,
+        }
+    }
 }
 
-/// A store that numbers the operations on it from 1 on and fails at a chosen one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Read,
+    Create,
+    Put,
+    Delete,
+}
+
+/// A store that numbers the operations that a fault can happen to, from 1 on, and has it happen to a
+/// chosen one.
 #[derive(Clone)]
 pub(crate) struct Faulty {
     inner: Arc<dyn ObjectStore>,
@@ -63,7 +85,7 @@ impl Faulty {
         }
     }
 
-    /// Counts from 0 again, and fails at the operation of a number.
+    /// Counts from 0 again, and has a fault happen to the operation of a number.
     pub(crate) fn fail_at(&self, operation: usize, fault: Fault) {
         self.plan.n_operations.store(0, Ordering::SeqCst);
         *self.plan.fault.lock().unwrap() = Some((operation, fault));
@@ -82,24 +104,24 @@ impl Faulty {
     }
 
     // What happens to this operation.
-    async fn begin(&self, stores: bool) -> Result<Option<Fault>> {
-        let operation = self.plan.n_operations.fetch_add(1, Ordering::SeqCst) + 1;
+    async fn begin(&self, operation: Operation) -> Result<Option<Fault>> {
         let planned = *self.plan.fault.lock().unwrap();
-        let fault = match planned {
-            Some((at, Fault::DiskFull)) => (stores && at <= operation).then_some(Fault::DiskFull),
-            Some((at, fault)) => (at == operation).then_some(fault),
-            None => None,
+        let Some((at, fault)) = planned.filter(|(_, fault)| fault.can_happen_to(operation)) else {
+            return Ok(None);
         };
+        let number = self.plan.n_operations.fetch_add(1, Ordering::SeqCst) + 1;
         match fault {
-            Some(Fault::Refused) => Err(failed("the connection was refused")),
-            Some(Fault::DiskFull) => Err(failed("no space left on device")),
-            Some(Fault::Slow) => {
+            Fault::Unread if at == number => Err(failed("the connection was lost")),
+            Fault::Refused if at == number => Err(failed("the connection was refused")),
+            Fault::DiskFull if at <= number => Err(failed("no space left on device")),
+            Fault::AnswerLost | Fault::Retried if at == number => Ok(Some(fault)),
+            Fault::Slow if at <= number => {
                 for _ in 0..16 {
                     tokio::task::yield_now().await;
                 }
                 Ok(None)
             }
-            other => Ok(other),
+            _ => Ok(None),
         }
     }
 }
@@ -145,10 +167,13 @@ impl ObjectStore for Faulty {
         if let Some(happens) = happens {
             happens.await;
         }
-        let creates = opts.mode == PutMode::Create;
-        let fault = self.begin(true).await?;
+        let operation = match opts.mode {
+            PutMode::Create => Operation::Create,
+            PutMode::Overwrite | PutMode::Update(_) => Operation::Put,
+        };
+        let fault = self.begin(operation).await?;
         let stored = self.inner.put_opts(location, payload, opts).await?;
-        if creates && fault == Some(Fault::Retried) {
+        if fault == Some(Fault::Retried) {
             return Err(Error::AlreadyExists {
                 path: location.to_string(),
                 source: "it is there".into(),
@@ -162,12 +187,12 @@ impl ObjectStore for Faulty {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let fault = self.begin(true).await?;
+        let fault = self.begin(Operation::Put).await?;
         answered(fault, self.inner.put_multipart_opts(location, opts).await?)
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let fault = self.begin(false).await?;
+        let fault = self.begin(Operation::Read).await?;
         answered(fault, self.inner.get_opts(location, options).await?)
     }
 
@@ -181,7 +206,7 @@ impl ObjectStore for Faulty {
                 let store = store.clone();
                 async move {
                     let location = location?;
-                    let fault = store.begin(false).await?;
+                    let fault = store.begin(Operation::Delete).await?;
                     store.inner.delete(&location).await?;
                     answered(fault, location)
                 }
@@ -192,19 +217,19 @@ impl ObjectStore for Faulty {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let store = self.clone();
         let listed = self.inner.list(prefix);
-        stream::once(async move { answered(store.begin(false).await?, listed) })
+        stream::once(async move { answered(store.begin(Operation::Read).await?, listed) })
             .map(|listed| listed.unwrap_or_else(|error| stream::once(async { Err(error) }).boxed()))
             .flatten()
             .boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let fault = self.begin(false).await?;
+        let fault = self.begin(Operation::Read).await?;
         answered(fault, self.inner.list_with_delimiter(prefix).await?)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let fault = self.begin(true).await?;
+        let fault = self.begin(Operation::Put).await?;
         answered(fault, self.inner.copy_opts(from, to, options).await?)
     }
 }

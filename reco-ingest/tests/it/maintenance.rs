@@ -328,7 +328,7 @@ async fn a_vacuum_deletes_what_no_version_of_the_retention_names() {
     // The orphan is from long ago, and the compaction from just now.
     let vacuumed = table.vacuum(&dry, removed_at).await.unwrap();
     let orphan = orphan.as_ref().strip_prefix("raw/").unwrap();
-    assert_eq!(vacuumed.files, [orphan]);
+    assert_eq!(vacuumed.files, [orphan.into()]);
     assert!(vacuumed.n_bytes > 0);
     assert_eq!(data_files(&store).await.len(), 10);
     let before = table.as_of_version(2).await.unwrap();

@@ -51,7 +51,8 @@ impl<E: Record + Personal> DeltaTable<E> {
     /// stored.
     ///
     /// What it does not reach: events that a buffer, a spool or an importer has not written yet (flush
-    /// first), backups, and rows of others that mention the person in what they sent.
+    /// first), backups, versions of objects that a bucket keeps after they were deleted, and rows of
+    /// others that mention the person in what they sent.
     ///
     /// On a local path the files are unlinked; whether the disk overwrites them is the disk's matter. A
     /// write to a local table that happens to store a file at the very moment of the sweep may fail and

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::Schema;
-use futures::TryStreamExt;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
@@ -18,6 +18,8 @@ use super::{Personal, Subject};
 use crate::batch_rows::batch_rows;
 use crate::error::{Error, Result};
 
+// Files in a remote store are waited for more than they are read.
+const N_AT_A_TIME: usize = 8;
 const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: u64 = 16 << 20;
 
@@ -33,13 +35,23 @@ pub(super) enum Held {
 }
 
 impl<E: Personal> DeltaTable<E> {
-    /// The rows of a stored file that are about a subject and were written up to a version.
-    pub(super) async fn held(
+    /// What each of some files holds, a few of them read at a time.
+    pub(super) fn held_in(
         &self,
-        meta: &ObjectMeta,
+        files: Vec<ObjectMeta>,
         subject: &Subject,
         version: u64,
-    ) -> Result<Held> {
+    ) -> impl Stream<Item = Result<(ObjectMeta, Held)>> + Send {
+        stream::iter(files)
+            .map(move |meta| async move {
+                let held = self.held(&meta, subject, version).await?;
+                Ok((meta, held))
+            })
+            .buffered(N_AT_A_TIME)
+    }
+
+    /// The rows of a stored file that are about a subject and were written up to a version.
+    async fn held(&self, meta: &ObjectMeta, subject: &Subject, version: u64) -> Result<Held> {
         let max_seq = first_seq(version.saturating_add(1)) - 1;
         match self.count(meta, subject, max_seq).await {
             Ok(n_rows) => Ok(Held::Rows(n_rows)),

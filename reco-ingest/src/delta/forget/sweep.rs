@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::pin::pin;
 
 use deltalake::kernel::Action;
 use deltalake::logstore::get_actions;
@@ -23,11 +24,11 @@ impl<E: Personal> DeltaTable<E> {
         // Listed first: a file that is committed in between is then known to be in the table.
         let stored = self.objects(false).await?;
         let live = self.live().await?;
-        for meta in stored {
-            if live.contains(&meta.location) {
-                continue;
-            }
-            let held = self.held(&meta, subject, version).await?;
+        let dead = stored
+            .into_iter()
+            .filter(|meta| !live.contains(&meta.location));
+        let mut dead = pin!(self.held_in(dead.collect(), subject, version));
+        while let Some((meta, held)) = dead.try_next().await? {
             if held != Held::Rows(0) && held != Held::Gone {
                 self.delete(&meta.location).await?;
                 n_deleted += 1;
@@ -58,8 +59,10 @@ impl<E: Personal> DeltaTable<E> {
     /// Reads every file that is stored under the table, and gives how many they are.
     pub(super) async fn prove(&self, subject: &Subject, version: u64) -> Result<u64> {
         let mut n_proved = 0;
-        for meta in self.objects(false).await? {
-            match self.held(&meta, subject, version).await? {
+        let stored = self.objects(false).await?;
+        let mut stored = pin!(self.held_in(stored, subject, version));
+        while let Some((meta, held)) = stored.try_next().await? {
+            match held {
                 Held::Rows(0) => n_proved += 1,
                 Held::Gone => {}
                 Held::Rows(n) => {

@@ -1,13 +1,14 @@
 //! The first step: the table without a person's rows.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 
 use arrow::array::BooleanArray;
 use deltalake::kernel::transaction::CommitData;
 use deltalake::kernel::{Action, MetadataExt as _};
 use deltalake::protocol::DeltaOperation;
 use deltalake::table::state::DeltaTableState;
-use object_store::ObjectMeta;
+use futures::TryStreamExt;
 use object_store::path::Path;
 use reco_core::Timestamp;
 use tracing::debug;
@@ -116,35 +117,36 @@ impl<E: Personal> DeltaTable<E> {
         searched: &mut Searched,
         subject: &Subject,
     ) -> Result<Vec<Path>> {
-        let mut live = Vec::new();
-        for file in self.files_of(state).await? {
-            live.push(file.path.clone());
-            if searched.paths.contains(&file.path) {
-                continue;
+        let live: HashMap<Path, DataFile> = self
+            .files_of(state)
+            .await?
+            .into_iter()
+            .map(|file| (file.path.clone(), file))
+            .collect();
+        let new = live
+            .values()
+            .filter(|file| !searched.paths.contains(&file.path));
+        let new = new.map(DataFile::meta).collect();
+        let mut new = pin!(self.held_in(new, subject, u64::MAX));
+        while let Some((meta, held)) = new.try_next().await? {
+            let path = meta.location;
+            match held {
+                Held::Rows(0) => {}
+                Held::Rows(_) => {
+                    if let Some(file) = live.get(&path) {
+                        let rewritten = self.rewrite_without(file.clone(), subject).await?;
+                        let rewritten = (file.clone(), rewritten);
+                        searched.rewritten.insert(path.clone(), rewritten);
+                    }
+                }
+                Held::Unreadable => return Err(self.not_erased(&path, "is no whole Parquet file")),
+                Held::Gone => {
+                    return Err(self.not_erased(&path, "is part of the table and not there"));
+                }
             }
-            if self.holds(&file, subject).await? {
-                let rewritten = self.rewrite_without(file.clone(), subject).await?;
-                let path = file.path.clone();
-                searched.rewritten.insert(path, (file.clone(), rewritten));
-            }
-            searched.paths.insert(file.path);
+            searched.paths.insert(path);
         }
-        Ok(live)
-    }
-
-    async fn holds(&self, file: &DataFile, subject: &Subject) -> Result<bool> {
-        let meta = ObjectMeta {
-            location: file.path.clone(),
-            last_modified: Default::default(),
-            size: file.n_bytes,
-            e_tag: None,
-            version: None,
-        };
-        match self.held(&meta, subject, u64::MAX).await? {
-            Held::Rows(n_rows) => Ok(n_rows > 0),
-            Held::Unreadable => Err(self.not_erased(&file.path, "is no whole Parquet file")),
-            Held::Gone => Err(self.not_erased(&file.path, "is part of the table and not there")),
-        }
+        Ok(live.into_keys().collect())
     }
 
     async fn rewrite_without(&self, file: DataFile, subject: &Subject) -> Result<Rewritten> {
