@@ -70,6 +70,26 @@ pub enum Error {
         /// The writer.
         writer: String,
     },
+    /// A version was asked for that the table does not have.
+    #[error("table `{table}` has no {asked}: {has}")]
+    NoVersion {
+        /// The table.
+        table: String,
+        /// What was asked for: a version or a time.
+        asked: String,
+        /// What the table has.
+        has: String,
+    },
+    /// Something of a person is still there after an erasure.
+    #[error("table `{table}` is not rid of the subject: `{path}` {reason}")]
+    NotErased {
+        /// The table.
+        table: String,
+        /// The file that holds it.
+        path: String,
+        /// What was found there.
+        reason: String,
+    },
     /// A batch id that cannot name a batch.
     #[error("invalid batch id: {reason}")]
     BatchId {

@@ -1,7 +1,8 @@
 //! Where events land, and how they come back: sinks, the append-only raw Delta table, importers.
 //!
 //! * [`DeltaTable`]: an append-only Delta Lake table of any [`Record`](reco_core::Record) on a local
-//!   path or an object store, exactly once by [`BatchId`], replayed in the order written.
+//!   path or an object store, exactly once by [`BatchId`], replayed in the order written; it is
+//!   compacted while it is written to, read as it was, and rid of a person who asks for it.
 //! * [`MemoryTable`]: the same contract in memory, for tests and examples.
 //! * [`EventSinkExt`]: what wraps a sink: [`Buffered`] collects small writes, [`Tee`] writes to two.
 //! * [`Spooled`]: acknowledges what is on disk, and drains it into the table: nothing acknowledged is

@@ -19,9 +19,7 @@ use super::{BatchId, DeltaTable, Written, check};
 use crate::error::{Error, Result};
 
 // Of all writers that try at once one wins, so a loss means that another one got on.
-const MAX_ATTEMPTS: u32 = 64;
-// After so many commits the log is summed up in a checkpoint, so that loading it stays fast.
-const CHECKPOINT_INTERVAL: u64 = 100;
+pub(super) const MAX_ATTEMPTS: u32 = 64;
 
 /// What the table has of a writer, for a commit that is made only then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +80,7 @@ impl<E: Record> DeltaTable<E> {
             let adds = self.store_files(Arc::clone(&records), version).await?;
             if self.try_commit(version, &adds, id).await? {
                 debug!(table = %self.inner.name, version, attempt, "committed");
-                self.checkpoint(version).await;
+                self.checkpoint_if_due(version).await;
                 return Ok(Written::Committed { version });
             }
             debug!(table = %self.inner.name, version, attempt, "another writer was first");
@@ -108,21 +106,30 @@ impl<E: Record> DeltaTable<E> {
         Ok(adds)
     }
 
-    // False if the version is another writer's. On an error it is not known whether the commit
-    // landed, so the files have to stay; those of a commit that did not are for `VACUUM`.
     async fn try_commit(&self, version: u64, adds: &[Add], id: Option<&BatchId>) -> Result<bool> {
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,
             partition_by: Some(vec![DATE.to_owned()]),
             predicate: None,
         };
-        let transactions = id.map(|id| Transaction::new(id.writer(), id.sequence()));
+        // The time of the store, which is the only clock here. It lets a table forget transactions
+        // that are older than its `delta.setTransactionRetentionDuration`.
+        let updated = adds.iter().map(|add| add.modification_time).max();
+        let transactions =
+            id.map(|id| Transaction::new_with_last_update(id.writer(), id.sequence(), updated));
         let commit = CommitData::new(
             adds.iter().cloned().map(Action::Add).collect(),
             operation,
             HashMap::new(),
             transactions.into_iter().collect(),
         );
+        self.write_entry(version, &commit).await
+    }
+
+    /// Writes the entry of a version. False if the version is another writer's. On an error it is not
+    /// known whether the commit landed, so the files have to stay; those of a commit that did not are
+    /// for [`vacuum`](Self::vacuum).
+    pub(super) async fn write_entry(&self, version: u64, commit: &CommitData) -> Result<bool> {
         let failed = |source: TransactionError| self.log_failed("commit", source.into());
         let bytes = commit.get_bytes().map_err(failed)?;
         let log = &self.inner.log;
@@ -139,7 +146,8 @@ impl<E: Record> DeltaTable<E> {
         }
     }
 
-    async fn delete_files(&self, adds: &[Add]) {
+    /// Deletes files that no entry names and none will.
+    pub(super) async fn delete_files(&self, adds: &[Add]) {
         let store = self.inner.log.object_store(None);
         for add in adds {
             if let Err(error) = store.delete(&Path::from(add.path.as_str())).await {
@@ -147,24 +155,10 @@ impl<E: Record> DeltaTable<E> {
             }
         }
     }
-
-    // The rows are committed whatever happens here.
-    async fn checkpoint(&self, version: u64) {
-        if !version.is_multiple_of(CHECKPOINT_INTERVAL) {
-            return;
-        }
-        let mut table = deltalake::DeltaTable::new(Arc::clone(&self.inner.log));
-        let made = match table.load_version(version).await {
-            Ok(()) => deltalake::checkpoints::create_checkpoint(&table, None).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = made {
-            warn!(table = %self.inner.name, version, %error, "no checkpoint was made");
-        }
-    }
 }
 
-async fn store_file(store: &dyn ObjectStore, file: EncodedFile) -> Result<Add> {
+/// Stores a file under a new name, and says how the log names it.
+pub(super) async fn store_file(store: &dyn ObjectStore, file: EncodedFile) -> Result<Add> {
     let path = Path::from(format!(
         "{DATE}={}/part-{}.zstd.parquet",
         file.date,
@@ -176,10 +170,11 @@ async fn store_file(store: &dyn ObjectStore, file: EncodedFile) -> Result<Add> {
     };
     let size = i64::try_from(file.bytes.len()).unwrap_or(i64::MAX);
     let options = PutOptions::from(PutMode::Create);
-    store
-        .put_opts(&path, file.bytes.into(), options)
-        .await
-        .map_err(failed)?;
+    match store.put_opts(&path, file.bytes.into(), options).await {
+        // Nobody else writes under this name: a store that retries found its own first try.
+        Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
+        Err(source) => return Err(failed(source)),
+    }
     let modified = store.head(&path).await.map_err(failed)?.last_modified;
     let stats = serde_json::json!({
         "numRecords": file.n_rows,

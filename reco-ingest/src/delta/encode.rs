@@ -135,7 +135,8 @@ fn number(table: &str, schema: &SchemaRef, batch: &RecordBatch, seq: i64) -> Res
     })
 }
 
-struct OpenFile {
+/// A data file that is being written.
+pub(super) struct OpenFile {
     writer: ArrowWriter<Vec<u8>>,
     n_rows: usize,
     /// The bytes of the row group that is being written, as they are in memory.
@@ -145,7 +146,7 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    fn new(table: &str, schema: &SchemaRef) -> Result<Self> {
+    pub(super) fn new(table: &str, schema: &SchemaRef) -> Result<Self> {
         let seq = schema.fields().len() - 1;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -169,7 +170,8 @@ impl OpenFile {
         })
     }
 
-    fn write(&mut self, table: &str, batch: &RecordBatch) -> Result<()> {
+    /// Adds rows, whose last column is the sequence number and ascends.
+    pub(super) fn write(&mut self, table: &str, batch: &RecordBatch) -> Result<()> {
         let seq = batch.column(batch.num_columns() - 1);
         if let Some(seq) = seq.as_any().downcast_ref::<Int64Array>() {
             self.min_seq = seq
@@ -199,7 +201,12 @@ impl OpenFile {
         Ok(())
     }
 
-    fn finish(self, table: &str, date: Date) -> Result<EncodedFile> {
+    /// About how large the file is so far.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    pub(super) fn finish(self, table: &str, date: Date) -> Result<EncodedFile> {
         let bytes = self
             .writer
             .into_inner()

@@ -1,9 +1,10 @@
 //! [`DataFile`]: one Parquet file of a table, as the log knows it.
 
-use deltalake::kernel::LogicalFileView;
+use deltalake::kernel::{LogicalFileView, Remove};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
+use object_store::ObjectMeta;
 use object_store::path::Path;
 use reco_core::TimeWindow;
 use serde::Deserialize;
@@ -22,7 +23,10 @@ pub(super) struct DataFile {
     pub(super) min_seq: i64,
     /// The highest sequence number that it may hold.
     pub(super) max_seq: i64,
-    date: Option<Date>,
+    /// The partition.
+    pub(super) date: Option<Date>,
+    /// What the log calls it.
+    name: String,
 }
 
 /// How much of a file a window selects.
@@ -73,7 +77,34 @@ impl DataFile {
             min_seq,
             max_seq,
             date,
+            name: view.path().into_owned(),
         })
+    }
+
+    /// The file as its store lists it, as far as the log knows.
+    pub(super) fn meta(&self) -> ObjectMeta {
+        ObjectMeta {
+            location: self.path.clone(),
+            last_modified: Default::default(),
+            size: self.n_bytes,
+            e_tag: None,
+            version: None,
+        }
+    }
+
+    /// The entry of the log that takes it out of the table.
+    pub(super) fn remove(&self, now: Timestamp, data_change: bool) -> Remove {
+        Remove {
+            path: self.name.clone(),
+            data_change,
+            deletion_timestamp: Some(now.as_millisecond()),
+            extended_file_metadata: Some(true),
+            partition_values: Some(
+                [(DATE.to_owned(), self.date.map(|date| date.to_string()))].into(),
+            ),
+            size: i64::try_from(self.n_bytes).ok(),
+            ..Remove::default()
+        }
     }
 
     /// How much of it a window selects, by its date.
@@ -121,18 +152,27 @@ struct Bound {
 }
 
 #[cfg(test)]
+impl DataFile {
+    /// A file of one row.
+    pub(super) fn for_test(date: &str, name: &str, n_bytes: u64, seq: i64) -> Self {
+        Self {
+            path: Path::from(name),
+            n_bytes,
+            min_seq: seq,
+            max_seq: seq,
+            date: Some(date.parse().unwrap()),
+            name: name.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::super::schema::SEQ;
     use super::*;
 
     fn check(start: Option<&str>, end: Option<&str>, expected: Selected) {
-        let file = DataFile {
-            path: Path::from("part.parquet"),
-            n_bytes: 0,
-            min_seq: 0,
-            max_seq: 0,
-            date: Some("2024-05-02".parse().unwrap()),
-        };
+        let file = DataFile::for_test("2024-05-02", "part.parquet", 0, 0);
         let window = TimeWindow {
             start: start.map(|time| time.parse().unwrap()),
             end: end.map(|time| time.parse().unwrap()),

@@ -20,28 +20,48 @@
 //!
 //! Scans of this crate leave both out; in SQL, `ORDER BY ingest_seq` replays.
 //!
-//! # What it leaves to others
+//! # Maintenance
 //!
-//! Compaction and vacuum. The table has `delta.appendOnly` set, so other engines may rewrite its
-//! files but refuse to change or delete its rows.
+//! Rows are never changed, files are:
+//!
+//! * [`compact`](DeltaTable::compact) puts small files together, while writers go on;
+//! * [`checkpoint`](DeltaTable::checkpoint) sums up the log, which writers do every 100 commits too;
+//! * [`vacuum`](DeltaTable::vacuum) deletes files that no version of the last days names.
+//!
+//! [`as_of`](DeltaTable::as_of) reads old versions as long as their files are there, and
+//! [`changes`](DeltaTable::changes) tells which rows came with which commit.
+//!
+//! The table has `delta.appendOnly` set, so other engines may rewrite its files too but refuse to
+//! change or delete its rows. The one way to take rows out is [`forget`](DeltaTable::forget), which
+//! erases a person.
 //!
 //! # Memory of a scan
 //!
 //! A scan yields batches of about 64 MiB at most and holds one of about 16 MiB of each file that it has
-//! open: the dates of one commit. A file that another engine wrote without saying that it is sorted by
+//! open: the dates of one commit, and after a compaction the dates whose files overlap. A file that another engine wrote without saying that it is sorted by
 //! `ingest_seq` is held whole, so let compactions make files that fit into memory.
 
+mod as_of;
 mod batch_id;
+mod changes;
+mod checkpoint;
 mod commit;
+mod compact;
 mod encode;
 mod files;
+mod forget;
+mod history;
 mod merge;
 mod numbered;
 mod reader;
+mod rewrite;
+#[cfg(feature = "s3")]
+mod s3;
 mod scan;
 mod schema;
 mod synced;
 mod unsorted;
+mod vacuum;
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -67,11 +87,16 @@ use url::Url;
 use self::synced::Synced;
 use crate::error::{Error, Result};
 
+pub use as_of::AsOf;
 pub use batch_id::BatchId;
+pub use changes::{Change, ChangeStream};
+pub use compact::{CompactConfig, Compaction};
 pub(crate) use encode::date_of;
+pub use forget::{Erasure, Personal, Subject};
 pub use numbered::Numbered;
 pub use scan::Replay;
 pub(crate) use synced::sync_folder;
+pub use vacuum::{VacuumConfig, Vacuumed};
 
 /// An append-only Delta Lake table of records, events unless said otherwise.
 ///
@@ -184,12 +209,19 @@ impl<E: Record> DeltaTable<E> {
         Self::open_log(&name, log, Some(folder), Durability::Durable).await
     }
 
-    /// Opens the table at a URL, or creates it: `file:///…`, `memory:///…`, and what the features of
-    /// [`deltalake`] add.
+    /// Opens the table at a URL, or creates it: `file:///…`, `memory:///…`, `s3://bucket/prefix` with
+    /// the feature `s3`, and what the features of [`deltalake`] add.
+    ///
+    /// The options of an S3 store are those of `object_store`: `aws_access_key_id`,
+    /// `aws_secret_access_key`, `aws_region`, `aws_endpoint`, `allow_http` and so on, in upper or lower
+    /// case. Nothing is read from the environment. Commits rely on conditional puts (`If-None-Match`),
+    /// which S3 has since 2024, and so have the stores that are compatible with it; no lock table is
+    /// needed.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and [`Error::Location`] if the URL is malformed or its scheme unknown.
+    /// As [`open`](Self::open), and [`Error::Location`] if the URL is malformed, its scheme unknown or
+    /// an option not one of the store.
     pub async fn open_url(url: &str, options: HashMap<String, String>) -> Result<Self> {
         let location = parse_url(url)?;
         if location.scheme() == "file" {
@@ -197,6 +229,12 @@ impl<E: Record> DeltaTable<E> {
                 .to_file_path()
                 .map_err(|()| location_error(url, "it names no local path"))?;
             return Self::open_local(path).await;
+        }
+        #[cfg(feature = "s3")]
+        if location.scheme() == "s3" {
+            let (store, prefix) = s3::store(url, &location, &options)?;
+            let table = Self::open(store, &prefix).await?;
+            return Ok(table.with_durability(Durability::Durable));
         }
         Self::open_location(url, location, options).await
     }

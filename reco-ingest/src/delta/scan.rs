@@ -1,11 +1,13 @@
 //! Replaying a table: which files, which rows, in the order written.
 
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
+use deltalake::table::state::DeltaTableState;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use parquet::arrow::async_reader::ParquetRecordBatchStream;
@@ -59,30 +61,18 @@ impl<E: Record> DeltaTable<E> {
     pub(super) async fn replay(&self, window: TimeWindow, after: Option<u64>) -> Result<Replay> {
         let state = self.refresh().await?;
         let min_seq = after.map_or(i64::MIN, |version| first_seq(version.saturating_add(1)));
-        let mut files: Vec<(DataFile, Selected)> = Vec::new();
-        let mut views = state.snapshot().file_views(self.inner.log.as_ref(), None);
-        while let Some(view) = views
-            .try_next()
-            .await
-            .map_err(|source| self.log_failed("load", source))?
-        {
-            let file = DataFile::from_view(&view)?;
-            let selected = file.selected_by(window);
-            if selected != Selected::None && file.max_seq >= min_seq {
-                files.push((file, selected));
-            }
-        }
-        files.sort_by(|(a, _), (b, _)| {
-            (a.min_seq, a.max_seq, &a.path).cmp(&(b.min_seq, b.max_seq, &b.path))
-        });
-        let reader = FileReader::<E> {
-            store: self.inner.log.object_store(None),
-            window,
-            min_seq,
-            records: PhantomData,
-        };
+        self.replay_of(&state, window, min_seq).await
+    }
+
+    /// Replays the rows of a state of the table whose sequence numbers are `min_seq` or more.
+    pub(super) async fn replay_of(
+        &self,
+        state: &DeltaTableState,
+        window: TimeWindow,
+        min_seq: i64,
+    ) -> Result<Replay> {
+        let merge = self.merge_of(state, window, min_seq..=i64::MAX).await?;
         let table = self.inner.name.clone();
-        let merge = Merge::new(reader, files);
         let batches = stream::try_unfold(merge, async |mut merge| {
             Ok(merge.next().await?.map(|batch| (batch, merge)))
         })
@@ -98,12 +88,65 @@ impl<E: Record> DeltaTable<E> {
     }
 }
 
+impl<E: Record> DeltaTable<E> {
+    /// The files of a state of the table.
+    pub(super) async fn files_of(&self, state: &DeltaTableState) -> Result<Vec<DataFile>> {
+        let mut files = Vec::new();
+        let mut views = state.snapshot().file_views(self.inner.log.as_ref(), None);
+        while let Some(view) = views
+            .try_next()
+            .await
+            .map_err(|source| self.log_failed("load", source))?
+        {
+            files.push(DataFile::from_view(&view)?);
+        }
+        Ok(files)
+    }
+
+    /// The rows of a state of the table that a window and a range of sequence numbers select, with
+    /// these numbers.
+    pub(super) async fn merge_of(
+        &self,
+        state: &DeltaTableState,
+        window: TimeWindow,
+        seqs: RangeInclusive<i64>,
+    ) -> Result<Merge<E>> {
+        let mut files = self.files_of(state).await?;
+        files.retain(|file| file.max_seq >= *seqs.start() && file.min_seq <= *seqs.end());
+        Ok(self.merge_files(files, window, seqs))
+    }
+
+    /// As [`merge_of`](Self::merge_of), for some files.
+    pub(super) fn merge_files(
+        &self,
+        files: Vec<DataFile>,
+        window: TimeWindow,
+        seqs: RangeInclusive<i64>,
+    ) -> Merge<E> {
+        let select = |file: DataFile| {
+            let selected = file.selected_by(window);
+            (selected != Selected::None).then_some((file, selected))
+        };
+        let mut files: Vec<_> = files.into_iter().filter_map(select).collect();
+        files.sort_by(|(a, _), (b, _)| {
+            (a.min_seq, a.max_seq, &a.path).cmp(&(b.min_seq, b.max_seq, &b.path))
+        });
+        let reader = FileReader::<E> {
+            store: self.inner.log.object_store(None),
+            window,
+            seqs,
+            records: PhantomData,
+        };
+        Merge::new(reader, files)
+    }
+}
+
 /// Opens files and reads the rows of them that a scan selects.
 #[derive(Debug)]
 pub(super) struct FileReader<E> {
     store: Arc<dyn ObjectStore>,
     window: TimeWindow,
-    min_seq: i64,
+    seqs: RangeInclusive<i64>,
     records: PhantomData<fn() -> E>,
 }
 
@@ -149,7 +192,7 @@ impl<E: Record> FileReader<E> {
             path: name,
             rows,
             filter_times: selected != Selected::All,
-            filter_seq: file.min_seq < self.min_seq,
+            filter_seq: file.min_seq < *self.seqs.start() || *self.seqs.end() < file.max_seq,
         })
     }
 
@@ -175,7 +218,7 @@ impl<E: Record> FileReader<E> {
         };
         if file.filter_seq {
             let seq = seq_of(&file.path, &batch)?.to_vec();
-            let mask = seq.iter().map(|seq| *seq >= self.min_seq).collect();
+            let mask = seq.iter().map(|seq| self.seqs.contains(seq)).collect();
             batch = keep(&batch, mask)?;
         }
         if file.filter_times {

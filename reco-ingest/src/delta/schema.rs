@@ -31,6 +31,11 @@ pub(super) fn first_seq(version: u64) -> i64 {
     })
 }
 
+/// The version of the commit that wrote the row of a sequence number.
+pub(super) fn version_of(seq: i64) -> u64 {
+    u64::try_from(seq >> ROW_BITS).unwrap_or(0)
+}
+
 /// The columns of the data files: those of the record, then the sequence number.
 ///
 /// The date is not among them: Delta keeps partition values in the log.

@@ -1,5 +1,9 @@
 //! The suites of `reco-core` over every sink and table.
 
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use reco_core::object_store;
 use reco_core::testing::{event_sink, raw_table};
 use reco_ingest::{BufferConfig, DeltaTable, EventSinkExt, MemoryTable};
 
@@ -17,6 +21,12 @@ async fn delta_table() {
     raw_table(&DeltaTable::open_local(path("table")).await.unwrap()).await;
     let numbered = DeltaTable::open_local(path("numbered")).await.unwrap();
     event_sink(&numbered.numbered("writer")).await;
+}
+
+#[tokio::test]
+async fn delta_table_in_memory() {
+    let store = Arc::new(InMemory::new());
+    raw_table(&DeltaTable::open(store, "raw").await.unwrap()).await;
 }
 
 #[tokio::test]

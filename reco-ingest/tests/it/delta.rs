@@ -159,6 +159,26 @@ async fn a_batch_id_is_written_once() {
     );
 }
 
+// So that a table can forget transactions of long ago, which it does if it is told to by
+// `delta.setTransactionRetentionDuration`.
+#[tokio::test]
+async fn a_batch_id_says_when_it_was_written() {
+    let (store, table) = in_memory().await;
+    let id = BatchId::new("collector-1", 1).unwrap();
+    table.write_batch(&id, events("a", 2)).await.unwrap();
+    let entry = Path::from("raw/events/_delta_log/00000000000000000001.json");
+    let text = store.get(&entry).await.unwrap().bytes().await.unwrap();
+    let text = std::str::from_utf8(&text).unwrap();
+    let actions = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let txn = actions
+        .into_iter()
+        .find_map(|action: serde_json::Value| action.get("txn").cloned())
+        .unwrap();
+    let stored_at = files(&store, ".parquet").await.remove(0);
+    let stored_at = store.head(&stored_at).await.unwrap().last_modified;
+    assert_eq!(txn["lastUpdated"], stored_at.timestamp_millis());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_at_the_same_time_all_succeed() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());

@@ -8,11 +8,17 @@
 mod bounds;
 mod conformance;
 mod delta;
+mod every_fault;
 mod faults;
+mod faulty;
+mod forget;
 mod identity;
 mod import;
 mod kill;
+mod maintenance;
 mod presets;
+#[cfg(feature = "s3")]
+mod s3;
 mod shop;
 mod sinks;
 mod spool;
