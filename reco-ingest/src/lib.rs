@@ -3,8 +3,10 @@
 //! * [`DeltaTable`]: an append-only Delta Lake table of any [`Record`](reco_core::Record) on a local
 //!   path or an object store, exactly once by [`BatchId`], replayed in the order written.
 //! * [`MemoryTable`]: the same contract in memory, for tests and examples.
-//! * [`EventSinkExt`]: what wraps a sink: [`Buffered`] collects small writes, [`Tee`] writes to two.
+//! * [`EventSinkExt`]: what wraps a sink: [`Buffered`] collects small writes, [`Tee`] writes to two,
+//!   [`Redacted`] takes out what identifies a person.
 //! * [`DeadLetter`]: what could not be read, with its bytes and the reason.
+//! * [`Replayer`]: what was written, again, into any sink, at full speed or as it came.
 //! * [`import`]: CSV, JSON Lines and Parquet files by a declared mapping, and mappings of well-known
 //!   data sets.
 //!
@@ -15,15 +17,24 @@
 mod batch_rows;
 pub mod delta;
 pub mod error;
+mod hex;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod import;
 pub mod memory;
 pub mod metric;
+pub mod privacy;
+pub mod replay;
 pub mod sink;
 
 pub use deltalake;
+#[cfg(feature = "prometheus")]
+pub use metrics_exporter_prometheus;
 
 pub use delta::{BatchId, DeltaTable, Numbered, Replay, Written};
 pub use error::{Error, Result};
 pub use import::{Import, ImportReport};
 pub use memory::MemoryTable;
-pub use sink::{BufferConfig, Buffered, DeadLetter, EventSinkExt, Tee};
+pub use privacy::{Keyring, Redaction, RedactionConfig};
+pub use replay::Replayer;
+pub use sink::{BufferConfig, Buffered, DeadLetter, EventSinkExt, Redacted, Tee};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, Transaction};
@@ -17,6 +18,7 @@ use super::encode::{EncodedFile, encode};
 use super::schema::{DATE, SEQ, first_seq};
 use super::{BatchId, DeltaTable, Written, check};
 use crate::error::{Error, Result};
+use crate::metric;
 
 // Of all writers that try at once one wins, so a loss means that another one got on.
 const MAX_ATTEMPTS: u32 = 64;
@@ -27,6 +29,7 @@ impl<E: Record> DeltaTable<E> {
     /// Commits the records at the version after the one that is loaded; if another writer takes that
     /// version first, loads again and starts over.
     pub(super) async fn commit(&self, records: Vec<E>, id: Option<&BatchId>) -> Result<Written> {
+        let begun = Instant::now();
         let records: Arc<[E]> = records.into();
         // Clones of a table take turns, so that only other processes make a commit start over.
         let _turn = self.inner.turn.lock().await;
@@ -40,6 +43,8 @@ impl<E: Record> DeltaTable<E> {
                     .await
                     .map_err(|source| self.log_failed("load", source))?;
                 if seen.is_some_and(|seen| seen >= id.sequence()) {
+                    metrics::counter!(metric::DUPLICATES, metric::TABLE => self.inner.name.clone())
+                        .increment(records.len() as u64);
                     return Ok(Written::AlreadyThere);
                 }
             }
@@ -47,6 +52,8 @@ impl<E: Record> DeltaTable<E> {
             let adds = self.store_files(Arc::clone(&records), version).await?;
             if self.try_commit(version, &adds, id).await? {
                 debug!(table = %self.inner.name, version, attempt, "committed");
+                metrics::histogram!(metric::COMMIT_SECONDS, metric::TABLE => self.inner.name.clone())
+                    .record(begun.elapsed());
                 self.checkpoint(version).await;
                 return Ok(Written::Committed { version });
             }

@@ -68,6 +68,8 @@ use crate::error::{Error, Result};
 pub use batch_id::BatchId;
 pub use numbered::Numbered;
 pub use scan::Replay;
+pub(crate) use scan::{NumberedRows, seq_of};
+pub(crate) use schema::first_seq;
 
 /// An append-only Delta Lake table of records, events unless said otherwise.
 ///

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use parquet::arrow::async_reader::ParquetRecordBatchStream;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
@@ -57,8 +58,27 @@ impl<E: Record> DeltaTable<E> {
     }
 
     pub(super) async fn replay(&self, window: TimeWindow, after: Option<u64>) -> Result<Replay> {
-        let state = self.refresh().await?;
         let min_seq = after.map_or(i64::MIN, |version| first_seq(version.saturating_add(1)));
+        let NumberedRows { version, batches } = self.numbered_rows(window, min_seq).await?;
+        let table = self.inner.name.clone();
+        let batches = batches.map(move |batch| {
+            batch
+                .map_err(|error| error.at(&table, "scan"))
+                .and_then(|batch| project::<E>(&batch))
+        });
+        Ok(Replay {
+            version,
+            batches: batches.boxed(),
+        })
+    }
+
+    /// The rows of a window from a sequence number on, in its order and with it.
+    pub(crate) async fn numbered_rows(
+        &self,
+        window: TimeWindow,
+        min_seq: i64,
+    ) -> Result<NumberedRows> {
+        let state = self.refresh().await?;
         let mut files: Vec<(DataFile, Selected)> = Vec::new();
         let mut views = state.snapshot().file_views(self.inner.log.as_ref(), None);
         while let Some(view) = views
@@ -81,21 +101,21 @@ impl<E: Record> DeltaTable<E> {
             min_seq,
             records: PhantomData,
         };
-        let table = self.inner.name.clone();
         let merge = Merge::new(reader, files);
         let batches = stream::try_unfold(merge, async |mut merge| {
             Ok(merge.next().await?.map(|batch| (batch, merge)))
-        })
-        .map(move |batch: Result<RecordBatch>| {
-            batch
-                .map_err(|error| error.at(&table, "scan"))
-                .and_then(|batch| project::<E>(&batch))
         });
-        Ok(Replay {
+        Ok(NumberedRows {
             version: state.version(),
             batches: batches.boxed(),
         })
     }
+}
+
+/// Rows of a table as it was at one version, with their sequence numbers.
+pub(crate) struct NumberedRows {
+    pub(crate) version: u64,
+    pub(crate) batches: BoxStream<'static, Result<RecordBatch>>,
 }
 
 /// Opens files and reads the rows of them that a scan selects.
@@ -218,7 +238,7 @@ impl Rows {
 }
 
 /// The sequence numbers of the rows of a batch.
-pub(super) fn seq_of<'a>(path: &str, batch: &'a RecordBatch) -> Result<&'a [i64]> {
+pub(crate) fn seq_of<'a>(path: &str, batch: &'a RecordBatch) -> Result<&'a [i64]> {
     let odd = |reason: &str| Error::DataFile {
         path: path.to_owned(),
         reason: reason.to_owned(),

@@ -197,6 +197,7 @@ impl CoveoContentImport {
         let job = Job {
             path: path.as_ref().to_owned(),
             source: None,
+            identity: None,
             format: Format::csv(','),
             batch_rows: self.batch_rows,
             max_row_bytes: self.max_row_bytes,

@@ -16,6 +16,7 @@ use super::parquet::ParquetRows;
 use super::rows::{Fields, Row, Rows, max_decoded_bytes, read_error, too_large};
 use super::{Format, ImportReport, Progress, invalid};
 use crate::error::{Error, Result};
+use crate::metric;
 use crate::sink::DeadLetter;
 
 // A batch of long rows is written before it is full.
@@ -28,6 +29,8 @@ const IDENTITY_BYTES: u64 = 64 << 10;
 pub(super) struct Job {
     pub(super) path: PathBuf,
     pub(super) source: Option<String>,
+    /// What its content is known by; none to tell it by its beginning.
+    pub(super) identity: Option<String>,
     pub(super) format: Format,
     pub(super) batch_rows: usize,
     pub(super) max_row_bytes: usize,
@@ -84,6 +87,9 @@ fn namespace(job: &Job) -> Result<Uuid> {
     if job.source.is_some() {
         return Ok(Uuid::NAMESPACE_URL);
     }
+    if let Some(identity) = &job.identity {
+        return Ok(Uuid::new_v5(&Uuid::NAMESPACE_URL, identity.as_bytes()));
+    }
     let failed = |error| read_error(&job.path, error);
     let mut beginning = Vec::new();
     File::open(&job.path)
@@ -134,11 +140,14 @@ where
         ..
     }) = received.recv().await
     {
-        if !records.is_empty() {
+        let (n_records, n_letters) = (records.len() as u64, letters.len() as u64);
+        if n_records > 0 {
             sink.write(records).await?;
+            metrics::counter!(metric::IMPORTED, metric::TABLE => R::NAME).increment(n_records);
         }
-        if !letters.is_empty() {
+        if n_letters > 0 {
             dead_letters.write(letters).await?;
+            metrics::counter!(metric::DEAD_LETTERED, metric::TABLE => R::NAME).increment(n_letters);
         }
         progress(Progress {
             bytes_read: report.bytes,
@@ -148,6 +157,12 @@ where
     }
     let ended = reading.await;
     let report = ended.map_err(|_| Error::TaskEnded { of: "import" })??;
+    tracing::info!(
+        rows = report.rows,
+        records = report.events,
+        dead_letters = report.dead_letters,
+        "a file was imported"
+    );
     sink.flush().await?;
     dead_letters.flush().await?;
     Ok(report)

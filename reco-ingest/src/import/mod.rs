@@ -14,7 +14,8 @@
 //! the same batches. Import a file again after a crash, through [`DeltaTable::numbered`] and nothing is
 //! written twice, or plainly and steps remove the duplicates by id. Every file needs a writer name of its
 //! own: under a name that is taken its batches are passed over, which [`Numbered::n_passed_over`] counts
-//! and [`ImportReport`] cannot know.
+//! and [`ImportReport`] cannot know. [`Import::run_folder`] sees to both: it names the files of a folder
+//! by their content and keeps a [`Ledger`] of them.
 //!
 //! [`DeltaTable::numbered`]: crate::DeltaTable::numbered
 //! [`Numbered::n_passed_over`]: crate::Numbered::n_passed_over
@@ -23,7 +24,9 @@ mod coveo;
 mod csv;
 mod dialect;
 mod drive;
+mod folder;
 mod json;
+mod ledger;
 mod lines;
 mod mapper;
 mod mapping;
@@ -45,6 +48,8 @@ use mapper::Mapper;
 use rows::Fields;
 
 pub use coveo::{CoveoContent, CoveoContentImport};
+pub use folder::{FileOutcome, FileReport, FolderProgress, FolderReport, Landing};
+pub use ledger::{Ledger, LedgerEntry};
 pub use mapping::{KindMapping, Mapping, Otherwise, TimeMapping, Value};
 pub use time::TimeFormat;
 
@@ -257,9 +262,35 @@ impl Import {
         S: EventSink + ?Sized,
         D: EventSink<DeadLetter> + ?Sized,
     {
+        self.run_as(
+            path.as_ref(),
+            None,
+            imported_at,
+            sink,
+            dead_letters,
+            progress,
+        )
+        .await
+    }
+
+    // As `run`, for a file whose ids follow from an identity of its content.
+    async fn run_as<S, D>(
+        &self,
+        path: &Path,
+        identity: Option<&str>,
+        imported_at: Timestamp,
+        sink: &S,
+        dead_letters: &D,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<ImportReport>
+    where
+        S: EventSink + ?Sized,
+        D: EventSink<DeadLetter> + ?Sized,
+    {
         let job = Job {
-            path: path.as_ref().to_owned(),
+            path: path.to_owned(),
             source: self.source.clone(),
+            identity: identity.map(ToOwned::to_owned),
             format: self.format.clone(),
             batch_rows: self.batch_rows,
             max_row_bytes: self.max_row_bytes,

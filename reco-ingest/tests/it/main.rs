@@ -9,8 +9,14 @@ mod bounds;
 mod conformance;
 mod delta;
 mod faults;
+mod folder;
 mod identity;
 mod import;
+mod metrics;
 mod presets;
+mod privacy;
+#[cfg(feature = "prometheus")]
+mod prometheus;
+mod replay;
 mod shop;
 mod sinks;
