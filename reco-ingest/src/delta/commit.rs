@@ -30,7 +30,7 @@ impl<E: Record> DeltaTable<E> {
     /// version first, loads again and starts over.
     pub(super) async fn commit(&self, records: Vec<E>, id: Option<&BatchId>) -> Result<Written> {
         let begun = Instant::now();
-        let records: Arc<[E]> = records.into();
+        let records = Arc::new(records);
         // Clones of a table take turns, so that only other processes make a commit start over.
         let _turn = self.inner.turn.lock().await;
         for attempt in 1..=MAX_ATTEMPTS {
@@ -66,7 +66,7 @@ impl<E: Record> DeltaTable<E> {
         })
     }
 
-    async fn store_files(&self, records: Arc<[E]>, version: u64) -> Result<Vec<Add>> {
+    async fn store_files(&self, records: Arc<Vec<E>>, version: u64) -> Result<Vec<Add>> {
         let table = self.inner.name.clone();
         let encoded =
             tokio::task::spawn_blocking(move || encode(&table, &records, first_seq(version)))

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use reco_core::{Record, Timestamp};
 
-use super::schema::{self, MAX_ROWS};
+use super::schema::{self, MAX_ROWS, SEQ};
 use crate::error::{Error, Result};
 
 // Arrow counts the bytes of a text column in 32 bits: a batch stays well below.
@@ -23,6 +23,9 @@ const MAX_BATCH_BYTES: usize = 64 << 20;
 // A row group that has so many bytes in memory ends: readers take the mean size of its rows for that
 // of each, which must not hide a few large ones among many small.
 const ROW_GROUP_BYTES: usize = 64 << 20;
+// Columns of records whose values name the row.
+const UNIQUE: [&str; 2] = ["id", SEQ];
+const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// A data file that is not stored yet.
 #[derive(Debug)]
@@ -114,13 +117,25 @@ fn chunks<E: Record>(records: &[E]) -> impl Iterator<Item = &[E]> {
 
 fn rows_of_dates<E: Record>(chunk: &[E], first_row: usize) -> Result<BTreeMap<Date, Vec<u32>>> {
     let mut rows: BTreeMap<Date, Vec<u32>> = BTreeMap::new();
+    // Most records are of the day of the one before, whose rows are gathered here.
+    let mut day: Option<(i64, Date)> = None;
+    let mut of_day: Vec<u32> = Vec::new();
     for (row, record) in (0_u32..).zip(chunk) {
         let time = record.timestamp();
-        let date = date_of(time).ok_or(Error::Date {
-            row: first_row + row as usize,
-            time,
-        })?;
-        rows.entry(date).or_default().push(row);
+        let n_days = time.as_microsecond().div_euclid(DAY_MICROS);
+        if day.is_none_or(|(same, _)| same != n_days) {
+            let date = date_of(time).ok_or(Error::Date {
+                row: first_row + row as usize,
+                time,
+            })?;
+            if let Some((_, before)) = day.replace((n_days, date)) {
+                rows.entry(before).or_default().append(&mut of_day);
+            }
+        }
+        of_day.push(row);
+    }
+    if let Some((_, date)) = day {
+        rows.entry(date).or_default().append(&mut of_day);
     }
     Ok(rows)
 }
@@ -147,7 +162,7 @@ struct OpenFile {
 impl OpenFile {
     fn new(table: &str, schema: &SchemaRef) -> Result<Self> {
         let seq = schema.fields().len() - 1;
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             // Says that a scan need not sort the file: see `scan`.
             .set_sorting_columns(i32::try_from(seq).ok().map(|column_idx| {
@@ -157,7 +172,20 @@ impl OpenFile {
                     nulls_first: false,
                 }]
             }))
-            .build();
+            .set_column_encoding(SEQ.into(), Encoding::DELTA_BINARY_PACKED);
+        for field in schema.fields() {
+            let name = field.name().as_str();
+            let is_bytes = field.data_type() == &DataType::Binary;
+            // Values that hardly repeat are put into a dictionary in vain, and bounds of bytes say nothing.
+            if is_bytes || UNIQUE.contains(&name) {
+                properties = properties.set_column_dictionary_enabled(name.into(), false);
+            }
+            if is_bytes {
+                let none = EnabledStatistics::None;
+                properties = properties.set_column_statistics_enabled(name.into(), none);
+            }
+        }
+        let properties = properties.build();
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties))
             .map_err(|source| failed(table, source))?;
         Ok(Self {

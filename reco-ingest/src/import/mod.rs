@@ -32,6 +32,7 @@ mod mapper;
 mod mapping;
 mod parquet;
 mod presets;
+mod record;
 mod rows;
 mod time;
 
