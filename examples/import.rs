@@ -4,14 +4,15 @@
 //! a mapping says which column is what, a ledger knows which files are there already, and what identifies
 //! a client is taken out on the way.
 //!
-//! ```text
-//! cargo run --example import -- <folder of CSV files> <folder for the tables>
+//! ```sh
+//! cargo run --all-features --example import -- <folder of CSV files> <folder for the tables>
 //! ```
 //!
-//! The files have the columns `event_id`, `occurred_at`, `client`, `session`, `kind`, `item`, `query`,
+//! You will see which files were imported and what became of their rows. They have the columns `event_id`, `occurred_at`, `client`, `session`, `kind`, `item`, `query`,
 //! `price`, `quantity` and `currency`. Run it twice: the second time there is nothing left to do. Stop it in
 //! the middle and run it again: it goes on where it was.
 
+use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -20,8 +21,8 @@ use clap::Parser;
 use reco_core::{EventKind, Timestamp};
 use reco_ingest::DeltaTable;
 use reco_ingest::import::{
-    FileOutcome, Format, Import, KindMapping, Landing, Ledger, Mapping, Otherwise, TimeFormat,
-    TimeMapping, Value,
+    FileOutcome, FileReport, Format, Import, KindMapping, Landing, Ledger, Mapping, Otherwise,
+    TimeFormat, TimeMapping, Value,
 };
 use reco_ingest::privacy::{Keyring, Redaction, RedactionConfig};
 
@@ -68,22 +69,29 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let report = import
         .run_folder(&args.folder, now, &landing, |progress| {
             let share = 100 * progress.file.bytes_read / progress.file.bytes_total.max(1);
-            eprint!("\r{}: {share} %", progress.path);
+            // Nobody may be looking.
+            drop(write!(stderr(), "\r{}: {share} %", progress.path));
         })
         .await
         .with_context(|| format!("the import of {} stopped", args.folder.display()))?;
 
     // ## What became of each file
-    for file in &report.files {
-        match &file.outcome {
-            FileOutcome::Imported { report, .. } => println!(
-                "\r{}: {} events, {} dead letters",
-                file.path, report.events, report.dead_letters
-            ),
-            FileOutcome::AlreadyThere { path } => println!("{}: there as {path}", file.path),
+    let mut out = stdout().lock();
+    for FileReport { path, outcome, .. } in &report.files {
+        match outcome {
+            FileOutcome::Imported { report, .. } => {
+                let (events, letters) = (report.events, report.dead_letters);
+                writeln!(out, "\r{path}: {events} events, {letters} dead letters")?;
+            }
+            FileOutcome::AlreadyThere { path: there } => writeln!(out, "{path}: there as {there}")?,
         }
     }
-    println!("{} events in {:.1?}", report.n_events(), begun.elapsed());
+    writeln!(
+        out,
+        "{} events in {:.1?}",
+        report.n_events(),
+        begun.elapsed()
+    )?;
     Ok(())
 }
 
@@ -96,7 +104,9 @@ fn import(without_ids: bool) -> Import {
     };
     let kind = KindMapping::Column {
         name: "kind".to_owned(),
-        values: EventKind::ALL.map(|kind| (kind.as_str().to_owned(), kind)).into(),
+        values: EventKind::ALL
+            .map(|kind| (kind.as_str().to_owned(), kind))
+            .into(),
         otherwise: Otherwise::Reject,
     };
     let mapping = Mapping {

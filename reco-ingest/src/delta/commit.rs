@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::encode::{EncodedFile, encode};
+use super::packed::Packed;
 use super::schema::{DATE, SEQ, first_seq};
 use super::{BatchId, DeltaTable, Written, check};
 use crate::error::{Error, Result};
@@ -26,9 +27,25 @@ const MAX_ATTEMPTS: u32 = 64;
 const CHECKPOINT_INTERVAL: u64 = 100;
 
 impl<E: Record> DeltaTable<E> {
+    /// Commits records: see [`commit_packed`](Self::commit_packed).
+    pub(super) async fn commit(&self, records: Vec<E>, id: Option<&BatchId>) -> Result<Written> {
+        let packing = tokio::task::spawn_blocking(move || {
+            let mut packed = Packed::new();
+            packed.push(&records).map(|()| packed)
+        });
+        let packed = packing
+            .await
+            .map_err(|_| Error::TaskEnded { of: "DeltaTable" })??;
+        self.commit_packed(packed, id).await
+    }
+
     /// Commits the records at the version after the one that is loaded; if another writer takes that
     /// version first, loads again and starts over.
-    pub(super) async fn commit(&self, records: Vec<E>, id: Option<&BatchId>) -> Result<Written> {
+    pub(super) async fn commit_packed(
+        &self,
+        records: Packed<E>,
+        id: Option<&BatchId>,
+    ) -> Result<Written> {
         let begun = Instant::now();
         let records = Arc::new(records);
         // Clones of a table take turns, so that only other processes make a commit start over.
@@ -66,7 +83,7 @@ impl<E: Record> DeltaTable<E> {
         })
     }
 
-    async fn store_files(&self, records: Arc<Vec<E>>, version: u64) -> Result<Vec<Add>> {
+    async fn store_files(&self, records: Arc<Packed<E>>, version: u64) -> Result<Vec<Add>> {
         let table = self.inner.name.clone();
         let encoded =
             tokio::task::spawn_blocking(move || encode(&table, &records, first_seq(version)))

@@ -37,6 +37,7 @@ mod encode;
 mod files;
 mod merge;
 mod numbered;
+mod packed;
 mod reader;
 mod scan;
 mod schema;
@@ -67,6 +68,7 @@ use crate::error::{Error, Result};
 
 pub use batch_id::BatchId;
 pub use numbered::Numbered;
+pub(crate) use packed::Packed;
 pub use scan::Replay;
 pub(crate) use scan::{NumberedRows, seq_of};
 pub(crate) use schema::first_seq;

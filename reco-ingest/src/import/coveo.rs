@@ -18,6 +18,7 @@ use reco_core::{
 use super::drive::{Decode, Job, RowIds, drive};
 use super::mapper::list;
 use super::rows::Fields;
+use super::target::Sink;
 use super::{Format, ImportReport, Progress};
 use crate::error::Result;
 use crate::sink::DeadLetter;
@@ -170,7 +171,7 @@ pub struct CoveoContentImport {
 impl Default for CoveoContentImport {
     fn default() -> Self {
         Self {
-            batch_rows: super::default_batch_rows(),
+            batch_rows: 10_000,
             max_row_bytes: super::default_max_row_bytes(),
         }
     }
@@ -207,7 +208,7 @@ impl CoveoContentImport {
             columns: COLUMNS.map(ToOwned::to_owned),
             imported_at,
         };
-        drive(job, decode, sink, dead_letters, progress).await
+        drive(job, decode, Sink(sink), dead_letters, progress).await
     }
 }
 

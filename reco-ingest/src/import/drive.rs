@@ -14,6 +14,7 @@ use super::dialect::Dialect;
 use super::json::{Column, JsonRows};
 use super::parquet::ParquetRows;
 use super::rows::{Fields, Row, Rows, max_decoded_bytes, read_error, too_large};
+use super::target::{Gather, Target};
 use super::{Format, ImportReport, Progress, invalid};
 use crate::error::{Error, Result};
 use crate::metric;
@@ -102,25 +103,35 @@ fn namespace(job: &Job) -> Result<Uuid> {
 
 /// What came of some rows.
 #[derive(Debug)]
-struct Batch<R> {
+struct Batch<R, G> {
+    /// The records that were not gathered yet.
     records: Vec<R>,
+    gathered: G,
+    n_records: usize,
     dead_letters: Vec<DeadLetter>,
     n_bytes: usize,
+}
+
+/// A batch that is full.
+struct Full<G> {
+    records: G,
+    n_records: u64,
+    dead_letters: Vec<DeadLetter>,
     /// Of the whole file so far.
     report: ImportReport,
 }
 
 /// Imports a file.
-pub(super) async fn drive<R, S, D>(
+pub(super) async fn drive<R, T, D>(
     job: Job,
     decode: impl Decode<R>,
-    sink: &S,
+    target: T,
     dead_letters: &D,
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<ImportReport>
 where
     R: Record,
-    S: EventSink<R> + ?Sized,
+    T: Target<R>,
     D: EventSink<DeadLetter> + ?Sized,
 {
     if job.batch_rows == 0 {
@@ -132,20 +143,21 @@ where
         .len();
     // One batch is read while another is written.
     let (batches, mut received) = mpsc::channel(1);
-    let reading = tokio::task::spawn_blocking(move || read(&job, &decode, &batches));
-    while let Some(Batch {
-        records,
-        dead_letters: letters,
-        report,
-        ..
-    }) = received.recv().await
-    {
-        let (n_records, n_letters) = (records.len() as u64, letters.len() as u64);
+    let gathered = target.gather();
+    let reading = tokio::task::spawn_blocking(move || read(&job, &decode, gathered, &batches));
+    while let Some(batch) = received.recv().await {
+        let Full {
+            records,
+            n_records,
+            dead_letters: letters,
+            report,
+        } = batch;
         if n_records > 0 {
-            sink.write(records).await?;
+            target.write(records).await?;
             metrics::counter!(metric::IMPORTED, metric::TABLE => R::NAME).increment(n_records);
         }
-        if n_letters > 0 {
+        if !letters.is_empty() {
+            let n_letters = letters.len() as u64;
             dead_letters.write(letters).await?;
             metrics::counter!(metric::DEAD_LETTERED, metric::TABLE => R::NAME).increment(n_letters);
         }
@@ -163,24 +175,27 @@ where
         dead_letters = report.dead_letters,
         "a file was imported"
     );
-    sink.flush().await?;
+    target.flush().await?;
     dead_letters.flush().await?;
     Ok(report)
 }
 
-fn read<R: Record>(
+fn read<R: Record, G: Gather<R>>(
     job: &Job,
     decode: &dyn Decode<R>,
-    batches: &mpsc::Sender<Batch<R>>,
+    gathered: G,
+    batches: &mpsc::Sender<Full<G>>,
 ) -> Result<ImportReport> {
     let mut rows = open(job, decode)?;
     let namespace = namespace(job)?;
     let source = job.source.clone().unwrap_or_else(|| file_name(&job.path));
+    let mut report = ImportReport::default();
     let mut batch = Batch {
         records: Vec::new(),
+        gathered,
+        n_records: 0,
         dead_letters: Vec::new(),
         n_bytes: 0,
-        report: ImportReport::default(),
     };
     loop {
         let more = rows.next(&mut |row| {
@@ -190,27 +205,23 @@ fn read<R: Record>(
                 position: row.position,
                 n_given: 0,
             };
-            take(&mut batch, row, ids, job, decode);
+            batch.take(&mut report, row, ids, job, decode);
         })?;
-        let n_rows = batch.records.len() + batch.dead_letters.len();
+        if batch.records.len() >= G::CHUNK_ROWS {
+            batch.gather()?;
+        }
+        let n_rows = batch.n_records + batch.records.len() + batch.dead_letters.len();
         let full = n_rows >= job.batch_rows || batch.n_bytes >= MAX_BATCH_BYTES;
         if full || (!more && n_rows > 0) {
-            batch.report.bytes = rows.n_read();
-            let next = Batch {
-                records: Vec::new(),
-                dead_letters: Vec::new(),
-                n_bytes: 0,
-                report: batch.report,
-            };
+            report.bytes = rows.n_read();
             // Nobody listens any more when a sink has failed, which its caller tells.
-            let full = std::mem::replace(&mut batch, next);
-            if batches.blocking_send(full).is_err() {
-                return Ok(batch.report);
+            if batches.blocking_send(batch.next(report)?).is_err() {
+                return Ok(report);
             }
         }
         if !more {
-            batch.report.bytes = rows.n_read();
-            return Ok(batch.report);
+            report.bytes = rows.n_read();
+            return Ok(report);
         }
     }
 }
@@ -256,50 +267,70 @@ fn open<R: Record>(job: &Job, decode: &dyn Decode<R>) -> Result<Box<dyn Rows>> {
     })
 }
 
-fn take<R: Record>(
-    batch: &mut Batch<R>,
-    row: Row<'_>,
-    mut ids: RowIds<'_>,
-    job: &Job,
-    decode: &dyn Decode<R>,
-) {
-    batch.report.rows += 1;
-    batch.n_bytes += row.bytes.len();
-    let first = batch.records.len();
-    let (max_bytes, mut n_bytes) = (max_decoded_bytes(job.max_row_bytes), 0_usize);
-    let decoded = row.content.and_then(|records| {
-        records.iter().try_for_each(|fields| {
-            let before = batch.records.len();
-            decode.decode(fields, &mut ids, &mut batch.records)?;
-            let added = batch.records[before..].iter().map(Record::n_bytes);
-            n_bytes = n_bytes.saturating_add(added.sum());
-            if n_bytes > max_bytes {
-                return Err(too_large(max_bytes));
+impl<R: Record, G: Gather<R>> Batch<R, G> {
+    fn take(
+        &mut self,
+        report: &mut ImportReport,
+        row: Row<'_>,
+        mut ids: RowIds<'_>,
+        job: &Job,
+        decode: &dyn Decode<R>,
+    ) {
+        report.rows += 1;
+        self.n_bytes += row.bytes.len();
+        let first = self.records.len();
+        let (max_bytes, mut n_bytes) = (max_decoded_bytes(job.max_row_bytes), 0_usize);
+        let decoded = row.content.and_then(|records| {
+            records.iter().try_for_each(|fields| {
+                let before = self.records.len();
+                decode.decode(fields, &mut ids, &mut self.records)?;
+                let added = self.records[before..].iter().map(Record::n_bytes);
+                n_bytes = n_bytes.saturating_add(added.sum());
+                if n_bytes > max_bytes {
+                    return Err(too_large(max_bytes));
+                }
+                Ok(())
+            })
+        });
+        match decoded {
+            Ok(()) => match self.records.get_mut(first) {
+                Some(record) => decode.keep(record, &row.bytes),
+                None => report.skipped += 1,
+            },
+            Err(reason) => {
+                // A row is read whole or not at all.
+                self.records.truncate(first);
+                n_bytes = 0;
+                report.dead_letters += 1;
+                self.dead_letters.push(DeadLetter {
+                    received_at: job.imported_at,
+                    source: ids.source.to_owned(),
+                    position: i64::try_from(row.position).unwrap_or(i64::MAX),
+                    reason,
+                    payload: Bytes::from(row.bytes.into_owned()),
+                });
             }
-            Ok(())
-        })
-    });
-    match decoded {
-        Ok(()) => match batch.records.get_mut(first) {
-            Some(record) => decode.keep(record, &row.bytes),
-            None => batch.report.skipped += 1,
-        },
-        Err(reason) => {
-            // A row is read whole or not at all.
-            batch.records.truncate(first);
-            n_bytes = 0;
-            batch.report.dead_letters += 1;
-            batch.dead_letters.push(DeadLetter {
-                received_at: job.imported_at,
-                source: ids.source.to_owned(),
-                position: i64::try_from(row.position).unwrap_or(i64::MAX),
-                reason,
-                payload: Bytes::from(row.bytes.into_owned()),
-            });
         }
+        self.n_bytes += n_bytes;
+        report.events += (self.records.len() - first) as u64;
     }
-    batch.n_bytes += n_bytes;
-    batch.report.events += (batch.records.len() - first) as u64;
+
+    fn gather(&mut self) -> Result<()> {
+        self.n_records += self.records.len();
+        self.gathered.take(&mut self.records)
+    }
+
+    // What it holds, all of it gathered; then it is empty.
+    fn next(&mut self, report: ImportReport) -> Result<Full<G>> {
+        self.gather()?;
+        self.n_bytes = 0;
+        Ok(Full {
+            records: self.gathered.next(),
+            n_records: std::mem::take(&mut self.n_records) as u64,
+            dead_letters: std::mem::take(&mut self.dead_letters),
+            report,
+        })
+    }
 }
 
 fn file_name(path: &Path) -> String {

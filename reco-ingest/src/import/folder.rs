@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ledger::{Known, Ledger, LedgerEntry};
 use super::rows::read_error;
+use super::target::Table;
 use super::{Import, ImportReport, Progress, invalid};
 use crate::delta::DeltaTable;
 use crate::error::{Error, Result};
@@ -161,6 +162,7 @@ impl Import {
             return Err(invalid("`source` is one name, which the files would share"));
         }
         let settings = self.digest()?;
+        landing.ledger.refresh().await?;
         let folder = folder.as_ref().to_owned();
         let root = folder.clone();
         let files = blocking(move || files_of(&root)).await?;
@@ -206,7 +208,7 @@ impl Import {
             sha256: stored.sha256.clone(),
             outcome,
         };
-        let Known { content, other } = landing.ledger.look_up(path, &stored.sha256).await?;
+        let Known { content, other } = landing.ledger.look_up(path, &stored.sha256).await;
         let is_begun = content.is_some();
         if let Some(entry) = content {
             if entry.report.is_some() {
@@ -264,17 +266,22 @@ impl Import {
         let events = landing.events.clone().numbered(writer.as_str());
         let letters = landing.dead_letters.clone().numbered(writer.as_str());
         let identity = Some(stored.sha256.as_str());
-        let Some(rules) = landing.redaction.clone() else {
-            let report = self
-                .run_as(at, identity, imported_at, &events, &letters, progress)
-                .await?;
-            return Ok((report, events.n_passed_over()));
+        let target = Table {
+            table: &events,
+            redaction: landing.redaction.as_ref(),
         };
-        let (events, letters) = (events.redacted(rules.clone()), letters.redacted(rules));
-        let report = self
-            .run_as(at, identity, imported_at, &events, &letters, progress)
-            .await?;
-        Ok((report, events.into_inner().n_passed_over()))
+        let report = match landing.redaction.clone() {
+            Some(rules) => {
+                let letters = letters.redacted(rules);
+                self.run_as(at, identity, imported_at, target, &letters, progress)
+                    .await?
+            }
+            None => {
+                self.run_as(at, identity, imported_at, target, &letters, progress)
+                    .await?
+            }
+        };
+        Ok((report, events.n_passed_over()))
     }
 
     fn digest(&self) -> Result<String> {

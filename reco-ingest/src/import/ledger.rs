@@ -205,31 +205,50 @@ impl Ledger {
         &self.table
     }
 
-    pub(super) async fn look_up(&self, path: &str, sha256: &str) -> Result<Known> {
+    /// Reads what was recorded since the last time, by other processes too.
+    pub(super) async fn refresh(&self) -> Result<()> {
         let mut seen = self.seen.lock().await;
-        // Another process may have imported meanwhile.
         let replay = self.table.scan_from(seen.version).await?;
         let batches: Vec<_> = replay.batches.try_collect().await?;
         for batch in batches {
             for entry in LedgerEntry::from_batch(&batch)? {
-                if entry.report.is_some() {
-                    seen.by_path
-                        .insert(entry.path.clone(), entry.sha256.clone());
-                }
-                seen.by_digest.insert(entry.sha256.clone(), entry);
+                seen.take(entry);
             }
         }
         seen.version = replay.version;
+        Ok(())
+    }
+
+    pub(super) async fn look_up(&self, path: &str, sha256: &str) -> Known {
+        let seen = self.seen.lock().await;
         let other = seen.by_path.get(path).filter(|digest| *digest != sha256);
-        Ok(Known {
+        Known {
             content: seen.by_digest.get(sha256).cloned(),
             other: other.cloned(),
-        })
+        }
     }
 
     pub(super) async fn record(&self, entry: LedgerEntry) -> Result<()> {
-        self.table.write(vec![entry]).await?;
+        self.table.write(vec![entry.clone()]).await?;
+        self.seen.lock().await.take(entry);
         Ok(())
+    }
+}
+
+impl Seen {
+    fn take(&mut self, entry: LedgerEntry) {
+        if entry.report.is_some() {
+            let (path, sha256) = (entry.path.clone(), entry.sha256.clone());
+            self.by_path.insert(path, sha256);
+        } else if self
+            .by_digest
+            .get(&entry.sha256)
+            .is_some_and(|there| there.report.is_some())
+        {
+            // Another process was done before this one began.
+            return;
+        }
+        self.by_digest.insert(entry.sha256.clone(), entry);
     }
 }
 

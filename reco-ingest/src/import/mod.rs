@@ -34,6 +34,7 @@ mod parquet;
 mod presets;
 mod record;
 mod rows;
+mod target;
 mod time;
 
 use std::path::Path;
@@ -47,6 +48,7 @@ use crate::sink::DeadLetter;
 use drive::{Decode, Job, RowIds, drive};
 use mapper::Mapper;
 use rows::Fields;
+use target::{Sink, Target};
 
 pub use coveo::{CoveoContent, CoveoContentImport};
 pub use folder::{FileOutcome, FileReport, FolderProgress, FolderReport, Landing};
@@ -108,7 +110,7 @@ pub struct Import {
     /// was appended, or one that was compressed again. Give a file that grows a name of its own.
     #[serde(default)]
     pub source: Option<String>,
-    /// Write once so many events and dead letters are there. Default: 10 000.
+    /// Write once so many events and dead letters are there. Default: 100 000, some 64 MiB in memory.
     #[serde(default = "default_batch_rows")]
     pub batch_rows: usize,
     /// The longest row in bytes; a longer one is a dead letter with its first so many bytes. Default:
@@ -121,7 +123,7 @@ pub struct Import {
 }
 
 const fn default_batch_rows() -> usize {
-    10_000
+    100_000
 }
 
 const fn default_max_row_bytes() -> usize {
@@ -267,7 +269,7 @@ impl Import {
             path.as_ref(),
             None,
             imported_at,
-            sink,
+            Sink(sink),
             dead_letters,
             progress,
         )
@@ -275,17 +277,17 @@ impl Import {
     }
 
     // As `run`, for a file whose ids follow from an identity of its content.
-    async fn run_as<S, D>(
+    async fn run_as<T, D>(
         &self,
         path: &Path,
         identity: Option<&str>,
         imported_at: Timestamp,
-        sink: &S,
+        target: T,
         dead_letters: &D,
         progress: impl FnMut(Progress) + Send,
     ) -> Result<ImportReport>
     where
-        S: EventSink + ?Sized,
+        T: Target<Event>,
         D: EventSink<DeadLetter> + ?Sized,
     {
         let job = Job {
@@ -304,7 +306,7 @@ impl Import {
                 ReceivedAt::Imported => Some(imported_at),
             },
         };
-        drive(job, decode, sink, dead_letters, progress).await
+        drive(job, decode, target, dead_letters, progress).await
     }
 }
 
