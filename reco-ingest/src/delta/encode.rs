@@ -128,8 +128,8 @@ impl OpenFile {
                 let delta = Encoding::DELTA_BINARY_PACKED;
                 properties = properties.set_column_encoding(column(), delta);
             }
-            if is_bytes {
-                // Bounds of bytes say nothing.
+            if is_bytes || name == ID {
+                // Bounds of what is as good as random say nothing.
                 let none = EnabledStatistics::None;
                 properties = properties.set_column_statistics_enabled(column(), none);
             }

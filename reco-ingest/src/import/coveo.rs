@@ -10,6 +10,7 @@ use arrow::array::{
 use arrow::datatypes::{
     DataType, Field, Float32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
 };
+use bytes::Bytes;
 use reco_core::{
     Error as CoreError, EventSink, ItemId, Record, Result as CoreResult, Timestamp, project,
     timestamp_type,
@@ -257,7 +258,7 @@ impl Decode<CoveoContent> for ContentDecoder {
     }
 
     // A row says nothing more than its columns.
-    fn keep(&self, _first: &mut CoveoContent, _bytes: &[u8]) {}
+    fn keep(&self, _first: &mut CoveoContent, _bytes: Bytes) {}
 }
 
 fn floats(column: &str, text: &str) -> Result<Vec<f32>, String> {

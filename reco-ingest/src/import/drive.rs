@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use reco_core::{EventSink, Record, Timestamp};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -22,6 +22,8 @@ use crate::sink::DeadLetter;
 
 // A batch of long rows is written before it is full.
 const MAX_BATCH_BYTES: usize = 64 << 20;
+// The rows that become payloads share blocks of so many bytes.
+const BLOCK_BYTES: usize = 64 << 10;
 // So much of its beginning tells a file from others of its name.
 const IDENTITY_BYTES: u64 = 64 << 10;
 
@@ -55,7 +57,7 @@ pub(super) trait Decode<R>: Send + 'static {
     ) -> Result<(), String>;
 
     /// Keeps the bytes of a row in its first record.
-    fn keep(&self, first: &mut R, bytes: &[u8]);
+    fn keep(&self, first: &mut R, bytes: Bytes);
 }
 
 /// The ids of the records of a row: they follow from the file and the row's number.
@@ -110,6 +112,25 @@ struct Batch<R, G> {
     n_records: usize,
     dead_letters: Vec<DeadLetter>,
     n_bytes: usize,
+    blocks: Blocks,
+}
+
+/// Copies of rows that share blocks of memory, so that not every row needs one of its own.
+#[derive(Debug, Default)]
+struct Blocks(BytesMut);
+
+impl Blocks {
+    fn copy(&mut self, row: &[u8]) -> Bytes {
+        // A block is kept as long as one of its rows is, so a long row is not in one.
+        if row.len() > BLOCK_BYTES / 16 {
+            return Bytes::copy_from_slice(row);
+        }
+        if self.0.capacity() < row.len() {
+            self.0 = BytesMut::with_capacity(BLOCK_BYTES);
+        }
+        self.0.extend_from_slice(row);
+        self.0.split().freeze()
+    }
 }
 
 /// A batch that is full.
@@ -196,6 +217,7 @@ fn read<R: Record, G: Gather<R>>(
         n_records: 0,
         dead_letters: Vec::new(),
         n_bytes: 0,
+        blocks: Blocks::default(),
     };
     loop {
         let more = rows.next(&mut |row| {
@@ -294,7 +316,7 @@ impl<R: Record, G: Gather<R>> Batch<R, G> {
         });
         match decoded {
             Ok(()) => match self.records.get_mut(first) {
-                Some(record) => decode.keep(record, &row.bytes),
+                Some(record) => decode.keep(record, self.blocks.copy(&row.bytes)),
                 None => report.skipped += 1,
             },
             Err(reason) => {

@@ -335,8 +335,8 @@ impl Decode<Event> for EventDecoder {
             .events(fields, self.received_at, &mut || ids.next(), out)
     }
 
-    fn keep(&self, first: &mut Event, bytes: &[u8]) {
-        first.payload = Bytes::copy_from_slice(bytes);
+    fn keep(&self, first: &mut Event, bytes: Bytes) {
+        first.payload = bytes;
     }
 }
 
