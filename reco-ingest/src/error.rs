@@ -180,6 +180,18 @@ pub enum Error {
         /// The table that it was opened for, and its id.
         table: String,
     },
+    /// A file was begun to be imported with other settings, so its batches cannot be told from those.
+    #[error("the import of `{path}` was begun with other settings: finish it with those")]
+    BegunOtherwise {
+        /// The file.
+        path: String,
+    },
+    /// A file was changed while it was imported.
+    #[error("`{path}` was changed while it was imported")]
+    Changed {
+        /// The file.
+        path: String,
+    },
     /// A background task ended without an answer, because it panicked or its runtime was shut down.
     #[error("the background task of `{of}` ended without an answer")]
     TaskEnded {

@@ -3,7 +3,12 @@
 //! Everything goes through the [`metrics`] facade: nothing is kept until the host installs a recorder, and
 //! a host without one pays next to nothing.
 //!
-//! Whoever counts says of which sink or table in the label [`TABLE`].
+//! Whoever counts says of which sink or table in the label [`TABLE`]: a sink its own name, and a feed that
+//! does not know the name of the sink that it writes to, an importer or a replay, that of the records.
+//!
+//! What is counted where, so that nothing is twice: [`ACCEPTED`] by what acknowledges to a client, such as a
+//! collector, [`IMPORTED`] and [`REPLAYED`] by feeds. A Delta table says how long commits take and which
+//! records it [had already](DUPLICATES); the rows that a feed added are those it counts less those.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -18,6 +23,13 @@ pub const DEAD_LETTERED: &str = "reco_ingest_dead_lettered_total";
 pub const REFUSED: &str = "reco_ingest_refused_total";
 /// Counter: records of batches that were found in the table already.
 pub const DUPLICATES: &str = "reco_ingest_duplicates_total";
+/// Counter: payloads that a redaction dropped because it could not vouch for them; the label is the kind
+/// of record.
+pub const REDACTED: &str = "reco_ingest_redacted_payloads_total";
+/// Counter: records that importers read and a sink took, those that were there already included.
+pub const IMPORTED: &str = "reco_ingest_imported_total";
+/// Counter: records that a replay handed to a sink.
+pub const REPLAYED: &str = "reco_ingest_replayed_total";
 /// Gauge: records that are acknowledged and not in the table yet.
 pub const SPOOL_RECORDS: &str = "reco_ingest_spool_records";
 /// Gauge: bytes of the spool on disk.
@@ -43,6 +55,13 @@ pub fn describe() {
         Unit::Count,
         "records found in the table already"
     );
+    describe_counter!(
+        REDACTED,
+        Unit::Count,
+        "payloads dropped that a redaction could not vouch for"
+    );
+    describe_counter!(IMPORTED, Unit::Count, "records imported");
+    describe_counter!(REPLAYED, Unit::Count, "records replayed");
     describe_gauge!(
         SPOOL_RECORDS,
         Unit::Count,

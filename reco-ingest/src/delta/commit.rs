@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, Transaction};
@@ -14,9 +15,11 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::encode::{EncodedFile, encode};
+use super::packed::Packed;
 use super::schema::{DATE, SEQ, first_seq};
 use super::{BatchId, DeltaTable, Written, check};
 use crate::error::{Error, Result};
+use crate::metric;
 
 // Of all writers that try at once one wins, so a loss means that another one got on.
 pub(super) const MAX_ATTEMPTS: u32 = 64;
@@ -40,23 +43,36 @@ impl<E: Record> DeltaTable<E> {
         last: Option<i64>,
         records: Vec<E>,
     ) -> Result<Written> {
-        self.commit_after(records, Some(id), Last::Is(last)).await
+        let packed = pack(records).await?;
+        self.commit_after(packed, Some(id), Last::Is(last)).await
     }
 
-    /// As [`commit_after`](Self::commit_after), whatever the table has of the writer.
+    /// Commits records: see [`commit_packed`](Self::commit_packed).
     pub(super) async fn commit(&self, records: Vec<E>, id: Option<&BatchId>) -> Result<Written> {
+        self.commit_packed(pack(records).await?, id).await
+    }
+
+    /// Commits records whatever the table has of the writer.
+    pub(super) async fn commit_packed(
+        &self,
+        records: Packed<E>,
+        id: Option<&BatchId>,
+    ) -> Result<Written> {
         self.commit_after(records, id, Last::Any).await
+    }
+
     }
 
     /// Commits the records at the version after the one that is loaded; if another writer takes that
     /// version first, loads again and starts over.
     async fn commit_after(
         &self,
-        records: Vec<E>,
+        records: Packed<E>,
         id: Option<&BatchId>,
         last: Last,
     ) -> Result<Written> {
-        let records: Arc<[E]> = records.into();
+        let begun = Instant::now();
+        let records = Arc::new(records);
         // Clones of a table take turns, so that only other processes make a commit start over.
         let _turn = self.inner.turn.lock().await;
         for attempt in 1..=MAX_ATTEMPTS {
@@ -66,6 +82,8 @@ impl<E: Record> DeltaTable<E> {
             if let Some(id) = id {
                 let seen = self.sequence_in(&state, id.writer()).await?;
                 if seen.is_some_and(|seen| seen >= id.sequence()) {
+                    metrics::counter!(metric::DUPLICATES, metric::TABLE => self.inner.name.clone())
+                        .increment(records.len() as u64);
                     self.settle().await?;
                     return Ok(Written::AlreadyThere);
                 }
@@ -80,6 +98,8 @@ impl<E: Record> DeltaTable<E> {
             let adds = self.store_files(Arc::clone(&records), version).await?;
             if self.try_commit(version, &adds, id).await? {
                 debug!(table = %self.inner.name, version, attempt, "committed");
+                metrics::histogram!(metric::COMMIT_SECONDS, metric::TABLE => self.inner.name.clone())
+                    .record(begun.elapsed());
                 self.checkpoint_if_due(version).await;
                 return Ok(Written::Committed { version });
             }
@@ -92,7 +112,7 @@ impl<E: Record> DeltaTable<E> {
         })
     }
 
-    async fn store_files(&self, records: Arc<[E]>, version: u64) -> Result<Vec<Add>> {
+    async fn store_files(&self, records: Arc<Packed<E>>, version: u64) -> Result<Vec<Add>> {
         let table = self.inner.name.clone();
         let encoded =
             tokio::task::spawn_blocking(move || encode(&table, &records, first_seq(version)))
@@ -155,6 +175,17 @@ impl<E: Record> DeltaTable<E> {
             }
         }
     }
+}
+
+// Making columns is work for a thread of its own.
+async fn pack<E: Record>(records: Vec<E>) -> Result<Packed<E>> {
+    let packing = tokio::task::spawn_blocking(move || {
+        let mut packed = Packed::new();
+        packed.push(&records).map(|()| packed)
+    });
+    packing
+        .await
+        .map_err(|_| Error::TaskEnded { of: "DeltaTable" })?
 }
 
 /// Stores a file under a new name, and says how the log names it.

@@ -5,24 +5,25 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
-use parquet::file::properties::WriterProperties;
-use reco_core::{Record, Timestamp};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use reco_core::Record;
 
-use super::schema::{self, MAX_ROWS};
+use super::packed::Packed;
+use super::schema::{self, MAX_ROWS, SEQ};
 use crate::error::{Error, Result};
 
-// Arrow counts the bytes of a text column in 32 bits: a batch stays well below.
-const MAX_BATCH_BYTES: usize = 64 << 20;
 // A row group that has so many bytes in memory ends: readers take the mean size of its rows for that
 // of each, which must not hide a few large ones among many small.
 const ROW_GROUP_BYTES: usize = 64 << 20;
+// What records call the column that names them.
+const ID: &str = "id";
 
 /// A data file that is not stored yet.
 #[derive(Debug)]
@@ -39,11 +40,10 @@ pub(super) struct EncodedFile {
     pub(super) max_seq: i64,
 }
 
-/// The records of one commit as files, one for each date, numbered from `first_seq` on in the order
-/// given.
+/// The records of one commit as files, one for each date, numbered from `first_seq` on in their order.
 pub(super) fn encode<E: Record>(
     table: &str,
-    records: &[E],
+    records: &Packed<E>,
     first_seq: i64,
 ) -> Result<Vec<EncodedFile>> {
     if records.len() > MAX_ROWS {
@@ -54,22 +54,20 @@ pub(super) fn encode<E: Record>(
     }
     let file_schema = schema::file_schema::<E>();
     let mut files: BTreeMap<Date, OpenFile> = BTreeMap::new();
-    let mut row = 0;
     let mut seq = first_seq;
-    for chunk in chunks(records) {
-        let batch = number(table, &file_schema, &E::to_batch(chunk)?, seq)?;
-        for (date, rows) in rows_of_dates(chunk, row)? {
-            let part = if rows.len() == chunk.len() {
+    for chunk in records.chunks() {
+        let batch = number(table, &file_schema, &chunk.batch, seq)?;
+        for (date, rows) in &chunk.rows {
+            let part = if rows.len() == batch.num_rows() {
                 batch.clone()
             } else {
-                take_record_batch(&batch, &UInt32Array::from(rows)).map_err(|source| {
-                    Error::Arrow {
-                        path: table.to_owned(),
-                        source,
-                    }
+                let rows = UInt32Array::from(rows.clone());
+                take_record_batch(&batch, &rows).map_err(|source| Error::Arrow {
+                    path: table.to_owned(),
+                    source,
                 })?
             };
-            let file = match files.entry(date) {
+            let file = match files.entry(*date) {
                 std::collections::btree_map::Entry::Occupied(file) => file.into_mut(),
                 std::collections::btree_map::Entry::Vacant(slot) => {
                     slot.insert(OpenFile::new(table, &file_schema)?)
@@ -77,52 +75,12 @@ pub(super) fn encode<E: Record>(
             };
             file.write(table, &part)?;
         }
-        row += chunk.len();
-        seq += i64::try_from(chunk.len()).unwrap_or(i64::MAX);
+        seq += i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
     }
     files
         .into_iter()
         .map(|(date, file)| file.finish(table, date))
         .collect()
-}
-
-/// The UTC date of a time, as it is read back: in whole microseconds.
-pub(crate) fn date_of(time: Timestamp) -> Option<Date> {
-    let time = Timestamp::from_microsecond(time.as_microsecond()).ok()?;
-    let date = TimeZone::UTC.to_datetime(time).date();
-    (1..=9999).contains(&date.year()).then_some(date)
-}
-
-// Runs of records of at most `MAX_BATCH_BYTES` together, but at least one record each.
-fn chunks<E: Record>(records: &[E]) -> impl Iterator<Item = &[E]> {
-    let mut rest = records;
-    std::iter::from_fn(move || {
-        let mut n_bytes = 0_usize;
-        let n = rest
-            .iter()
-            .take_while(|record| {
-                n_bytes = n_bytes.saturating_add(record.n_bytes());
-                n_bytes <= MAX_BATCH_BYTES
-            })
-            .count()
-            .max(1);
-        let (chunk, after) = rest.split_at_checked(n)?;
-        rest = after;
-        Some(chunk)
-    })
-}
-
-fn rows_of_dates<E: Record>(chunk: &[E], first_row: usize) -> Result<BTreeMap<Date, Vec<u32>>> {
-    let mut rows: BTreeMap<Date, Vec<u32>> = BTreeMap::new();
-    for (row, record) in (0_u32..).zip(chunk) {
-        let time = record.timestamp();
-        let date = date_of(time).ok_or(Error::Date {
-            row: first_row + row as usize,
-            time,
-        })?;
-        rows.entry(date).or_default().push(row);
-    }
-    Ok(rows)
 }
 
 fn number(table: &str, schema: &SchemaRef, batch: &RecordBatch, seq: i64) -> Result<RecordBatch> {
@@ -148,7 +106,7 @@ pub(super) struct OpenFile {
 impl OpenFile {
     pub(super) fn new(table: &str, schema: &SchemaRef) -> Result<Self> {
         let seq = schema.fields().len() - 1;
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             // Says that a scan need not sort the file: see `scan`.
             .set_sorting_columns(i32::try_from(seq).ok().map(|column_idx| {
@@ -157,8 +115,27 @@ impl OpenFile {
                     descending: false,
                     nulls_first: false,
                 }]
-            }))
-            .build();
+            }));
+        for field in schema.fields() {
+            let (name, data_type) = (field.name().as_str(), field.data_type());
+            let column = || ColumnPath::from(name);
+            // Values that hardly repeat are put into a dictionary in vain.
+            let is_ascending = name == SEQ || matches!(data_type, DataType::Timestamp(..));
+            let is_bytes = data_type == &DataType::Binary;
+            if is_ascending || is_bytes || name == ID {
+                properties = properties.set_column_dictionary_enabled(column(), false);
+            }
+            if is_ascending {
+                let delta = Encoding::DELTA_BINARY_PACKED;
+                properties = properties.set_column_encoding(column(), delta);
+            }
+            if is_bytes || name == ID {
+                // Bounds of what is as good as random say nothing.
+                let none = EnabledStatistics::None;
+                properties = properties.set_column_statistics_enabled(column(), none);
+            }
+        }
+        let properties = properties.build();
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties))
             .map_err(|source| failed(table, source))?;
         Ok(Self {

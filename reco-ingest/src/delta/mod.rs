@@ -53,6 +53,7 @@ mod forget;
 mod history;
 mod merge;
 mod numbered;
+mod packed;
 mod reader;
 mod rewrite;
 #[cfg(feature = "s3")]
@@ -91,10 +92,12 @@ pub use as_of::AsOf;
 pub use batch_id::BatchId;
 pub use changes::{Change, ChangeStream};
 pub use compact::{CompactConfig, Compaction};
-pub(crate) use encode::date_of;
 pub use forget::{Erasure, Personal, Subject};
 pub use numbered::Numbered;
+pub(crate) use packed::{Packed, date_of};
 pub use scan::Replay;
+pub(crate) use scan::{NumberedRows, seq_of};
+pub(crate) use schema::first_seq;
 pub(crate) use synced::sync_folder;
 pub use vacuum::{VacuumConfig, Vacuumed};
 

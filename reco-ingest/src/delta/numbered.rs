@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use reco_core::{Event, EventSink, Receipt, Record};
 use tokio::sync::Mutex;
 
-use super::{BatchId, DeltaTable, Written};
+use super::{BatchId, DeltaTable, Packed, Written};
+use crate::error::Result;
 
 /// A table as a sink that numbers its batches from 0 on, under the name of one writer.
 ///
@@ -72,6 +73,27 @@ impl<E: Record> Numbered<E> {
     pub fn n_passed_over(&self) -> usize {
         self.n_passed_over.load(Ordering::Relaxed)
     }
+
+    /// Writes a batch that is packed already.
+    pub(crate) async fn write_packed(&self, records: Packed<E>) -> Result<()> {
+        if records.len() == 0 {
+            return Ok(());
+        }
+        let write = async |id: &BatchId| self.table.commit_packed(records, Some(id)).await;
+        self.write_next(write).await
+    }
+
+    async fn write_next(&self, write: impl AsyncFnOnce(&BatchId) -> Result<Written>) -> Result<()> {
+        let mut next = self.next.lock().await;
+        let id = BatchId::new(self.writer.as_str(), *next)?;
+        if write(&id).await? == Written::AlreadyThere {
+            self.n_passed_over.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(table = %self.table.name(), writer = %self.writer, sequence = *next, "a batch was passed over: its number is taken");
+        }
+        // A batch that failed is written again under its number.
+        *next += 1;
+        Ok(())
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -80,16 +102,10 @@ impl<E: Record> EventSink<E> for Numbered<E> {
     async fn write(&self, records: Vec<E>) -> reco_core::Result<Receipt> {
         let n_records = records.len();
         if n_records > 0 {
-            let mut next = self.next.lock().await;
-            let at = |error: crate::Error| error.at(self.table.name(), "write");
-            let id = BatchId::new(self.writer.as_str(), *next).map_err(at)?;
-            let written = self.table.write_batch(&id, records).await.map_err(at)?;
-            if written == Written::AlreadyThere {
-                self.n_passed_over.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(table = %self.table.name(), writer = %self.writer, sequence = *next, "a batch was passed over: its number is taken");
-            }
-            // A batch that failed is written again under its number.
-            *next += 1;
+            let write = async |id: &BatchId| self.table.commit(records, Some(id)).await;
+            self.write_next(write)
+                .await
+                .map_err(|error| error.at(self.table.name(), "write"))?;
         }
         Ok(Receipt {
             n_records,

@@ -8,7 +8,8 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use deltalake::table::state::DeltaTableState;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use parquet::arrow::async_reader::ParquetRecordBatchStream;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
@@ -59,8 +60,8 @@ impl<E: Record> DeltaTable<E> {
     }
 
     pub(super) async fn replay(&self, window: TimeWindow, after: Option<u64>) -> Result<Replay> {
-        let state = self.refresh().await?;
         let min_seq = after.map_or(i64::MIN, |version| first_seq(version.saturating_add(1)));
+        let state = self.refresh().await?;
         self.replay_of(&state, window, min_seq).await
     }
 
@@ -71,21 +72,50 @@ impl<E: Record> DeltaTable<E> {
         window: TimeWindow,
         min_seq: i64,
     ) -> Result<Replay> {
-        let merge = self.merge_of(state, window, min_seq..=i64::MAX).await?;
+        let NumberedRows { version, batches } = self.rows_of(state, window, min_seq).await?;
         let table = self.inner.name.clone();
-        let batches = stream::try_unfold(merge, async |mut merge| {
-            Ok(merge.next().await?.map(|batch| (batch, merge)))
-        })
-        .map(move |batch: Result<RecordBatch>| {
+        let batches = batches.map(move |batch| {
             batch
                 .map_err(|error| error.at(&table, "scan"))
                 .and_then(|batch| project::<E>(&batch))
         });
         Ok(Replay {
+            version,
+            batches: batches.boxed(),
+        })
+    }
+
+    /// The rows of a window from a sequence number on, in its order and with it.
+    pub(crate) async fn numbered_rows(
+        &self,
+        window: TimeWindow,
+        min_seq: i64,
+    ) -> Result<NumberedRows> {
+        let state = self.refresh().await?;
+        self.rows_of(&state, window, min_seq).await
+    }
+
+    async fn rows_of(
+        &self,
+        state: &DeltaTableState,
+        window: TimeWindow,
+        min_seq: i64,
+    ) -> Result<NumberedRows> {
+        let merge = self.merge_of(state, window, min_seq..=i64::MAX).await?;
+        let batches = stream::try_unfold(merge, async |mut merge| {
+            Ok(merge.next().await?.map(|batch| (batch, merge)))
+        });
+        Ok(NumberedRows {
             version: state.version(),
             batches: batches.boxed(),
         })
     }
+}
+
+/// Rows of a table as it was at one version, with their sequence numbers.
+pub(crate) struct NumberedRows {
+    pub(crate) version: u64,
+    pub(crate) batches: BoxStream<'static, Result<RecordBatch>>,
 }
 
 impl<E: Record> DeltaTable<E> {
@@ -261,7 +291,7 @@ impl Rows {
 }
 
 /// The sequence numbers of the rows of a batch.
-pub(super) fn seq_of<'a>(path: &str, batch: &'a RecordBatch) -> Result<&'a [i64]> {
+pub(crate) fn seq_of<'a>(path: &str, batch: &'a RecordBatch) -> Result<&'a [i64]> {
     let odd = |reason: &str| Error::DataFile {
         path: path.to_owned(),
         reason: reason.to_owned(),

@@ -25,7 +25,7 @@ pub(super) const MAX_ROWS: usize = u32::MAX as usize;
 /// A commit lands at exactly the version that its rows are numbered by, or is numbered anew. So the
 /// numbers order the rows of the whole table as they were written, whatever files a later compaction
 /// moves them to, and the version of a row can be read off its number.
-pub(super) fn first_seq(version: u64) -> i64 {
+pub(crate) fn first_seq(version: u64) -> i64 {
     i64::try_from(version).map_or(i64::MAX, |version| {
         version.saturating_mul(1_i64 << ROW_BITS)
     })

@@ -10,6 +10,7 @@ use arrow::array::{
 use arrow::datatypes::{
     DataType, Field, Float32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
 };
+use bytes::Bytes;
 use reco_core::{
     Error as CoreError, EventSink, ItemId, Record, Result as CoreResult, Timestamp, project,
     timestamp_type,
@@ -18,6 +19,7 @@ use reco_core::{
 use super::drive::{Decode, Job, RowIds, drive};
 use super::mapper::list;
 use super::rows::Fields;
+use super::target::Sink;
 use super::{Format, ImportReport, Progress};
 use crate::error::Result;
 use crate::sink::DeadLetter;
@@ -170,7 +172,7 @@ pub struct CoveoContentImport {
 impl Default for CoveoContentImport {
     fn default() -> Self {
         Self {
-            batch_rows: super::default_batch_rows(),
+            batch_rows: 10_000,
             max_row_bytes: super::default_max_row_bytes(),
         }
     }
@@ -197,6 +199,7 @@ impl CoveoContentImport {
         let job = Job {
             path: path.as_ref().to_owned(),
             source: None,
+            identity: None,
             format: Format::csv(','),
             batch_rows: self.batch_rows,
             max_row_bytes: self.max_row_bytes,
@@ -206,7 +209,7 @@ impl CoveoContentImport {
             columns: COLUMNS.map(ToOwned::to_owned),
             imported_at,
         };
-        drive(job, decode, sink, dead_letters, progress).await
+        drive(job, decode, Sink(sink), dead_letters, progress).await
     }
 }
 
@@ -255,7 +258,7 @@ impl Decode<CoveoContent> for ContentDecoder {
     }
 
     // A row says nothing more than its columns.
-    fn keep(&self, _first: &mut CoveoContent, _bytes: &[u8]) {}
+    fn keep(&self, _first: &mut CoveoContent, _bytes: Bytes) {}
 }
 
 fn floats(column: &str, text: &str) -> Result<Vec<f32>, String> {

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use csv_core::{Reader, ReaderBuilder};
 
 use super::dialect::Dialect;
 use super::lines::{Line, Lines, content};
-use super::rows::{Row, Rows, non_empty, not_utf8, positions, read_error, too_long};
+use super::record::{Fed, Record};
+use super::rows::{Row, Rows, non_empty, positions, read_error, too_long};
 use crate::error::{Error, Result};
 
 // A quoted field that spans more lines is taken for one that was never closed.
@@ -69,12 +70,14 @@ impl CsvRows {
 
     // None if the file is empty.
     fn read_header(&mut self) -> Result<Option<Vec<String>>> {
-        let Some((_, _, content)) = self.read()? else {
+        let Some((_, bytes, content)) = self.read()? else {
             return Ok(None);
         };
         let header = content.and_then(|()| {
-            let fields = self.record.fields()?;
-            Ok(fields.map(ToOwned::to_owned).collect())
+            let text = self.record.text(&bytes)?;
+            (0..self.record.len())
+                .map(|at| self.record.field(text, at).map(ToOwned::to_owned))
+                .collect()
         });
         header.map(Some).map_err(|reason| Error::InvalidConfig {
             of: "header",
@@ -98,8 +101,22 @@ impl CsvRows {
         }
         self.reader.reset();
         self.record.clear();
-        if first.content().is_empty() {
+        let line = first.content();
+        if line.is_empty() {
             return Ok(Some((position, Vec::new(), Ok(()))));
+        }
+        // Most rows are a line without a quote, which only has to be split.
+        if !line.contains(&b'\r')
+            && self
+                .dialect
+                .quote
+                .is_none_or(|quote| !line.contains(&quote))
+        {
+            self.record.split(line, self.dialect.delimiter);
+            let n_bytes = line.len();
+            let mut raw = first.raw;
+            raw.truncate(n_bytes);
+            return Ok(Some((position, raw, Ok(()))));
         }
         let mut fed = self.record.feed_line(&mut self.reader, &first.raw);
         let mut more: Vec<Line> = Vec::new();
@@ -149,101 +166,29 @@ impl Rows for CsvRows {
             return Ok(false);
         };
         let content = read.and_then(|()| {
-            std::str::from_utf8(&bytes).map_err(not_utf8)?;
-            if self.record.n_ends == 0 {
+            let text = self.record.text(&bytes)?;
+            let (n_found, n_fields) = (self.record.len(), self.n_fields);
+            if n_found == 0 {
                 return Ok(Vec::new());
             }
-            let n_found = self.record.n_ends;
-            if n_found != self.n_fields {
-                let n_fields = self.n_fields;
+            if n_found != n_fields {
                 return Err(format!("{n_found} fields where {n_fields} are declared"));
             }
-            let fields: Vec<&str> = self.record.fields()?.collect();
             let asked = self.positions.iter();
-            Ok(vec![asked.map(|&at| non_empty(fields[at])).collect()])
+            let fields = asked.map(|&at| self.record.field(text, at).map(non_empty));
+            Ok(vec![fields.collect::<Result<_, _>>()?])
         });
         each(Row {
             position,
-            bytes: Cow::Owned(bytes),
+            bytes: Cow::Borrowed(&bytes),
             content,
         });
+        self.lines.recycle(bytes);
         Ok(true)
     }
 
     fn n_read(&self) -> u64 {
         self.lines.n_read()
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fed {
-    /// The row is complete.
-    Record,
-    /// A quoted field is open.
-    Open,
-    /// The row ended within the input.
-    Rest,
-}
-
-/// The fields of one row, unquoted: their text one after the other, and where each ends.
-#[derive(Debug, Default)]
-struct Record {
-    text: Vec<u8>,
-    n_text: usize,
-    ends: Vec<usize>,
-    n_ends: usize,
-}
-
-impl Record {
-    fn clear(&mut self) {
-        self.n_text = 0;
-        self.n_ends = 0;
-    }
-
-    fn feed_line(&mut self, reader: &mut Reader, raw: &[u8]) -> Fed {
-        let fed = self.feed(reader, raw);
-        if fed == Fed::Open && !raw.ends_with(b"\n") {
-            // The last line of the file need not have an end.
-            return self.feed(reader, b"\n");
-        }
-        fed
-    }
-
-    fn feed(&mut self, reader: &mut Reader, mut input: &[u8]) -> Fed {
-        loop {
-            let (result, n_in, n_text, n_ends) = reader.read_record(
-                input,
-                &mut self.text[self.n_text..],
-                &mut self.ends[self.n_ends..],
-            );
-            input = &input[n_in..];
-            self.n_text += n_text;
-            self.n_ends += n_ends;
-            match result {
-                ReadRecordResult::InputEmpty => return Fed::Open,
-                ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2 + 64, 0),
-                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2 + 8, 0),
-                ReadRecordResult::Record | ReadRecordResult::End => {
-                    return if input.is_empty() || input == b"\n" {
-                        Fed::Record
-                    } else {
-                        Fed::Rest
-                    };
-                }
-            }
-        }
-    }
-
-    fn fields(&self) -> Result<impl Iterator<Item = &str>, String> {
-        let text = std::str::from_utf8(&self.text[..self.n_text]).map_err(not_utf8)?;
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let ends = self.ends[..self.n_ends].iter();
-        starts
-            .zip(ends)
-            .map(|(start, &end)| text.get(start..end))
-            .collect::<Option<Vec<_>>>()
-            .map(Vec::into_iter)
-            .ok_or_else(|| "a field ends within a character".to_owned())
     }
 }
 

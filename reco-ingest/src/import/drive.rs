@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use reco_core::{EventSink, Record, Timestamp};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -14,12 +14,16 @@ use super::dialect::Dialect;
 use super::json::{Column, JsonRows};
 use super::parquet::ParquetRows;
 use super::rows::{Fields, Row, Rows, max_decoded_bytes, read_error, too_large};
+use super::target::{Gather, Target};
 use super::{Format, ImportReport, Progress, invalid};
 use crate::error::{Error, Result};
+use crate::metric;
 use crate::sink::DeadLetter;
 
 // A batch of long rows is written before it is full.
 const MAX_BATCH_BYTES: usize = 64 << 20;
+// The rows that become payloads share blocks of so many bytes.
+const BLOCK_BYTES: usize = 64 << 10;
 // So much of its beginning tells a file from others of its name.
 const IDENTITY_BYTES: u64 = 64 << 10;
 
@@ -28,6 +32,8 @@ const IDENTITY_BYTES: u64 = 64 << 10;
 pub(super) struct Job {
     pub(super) path: PathBuf,
     pub(super) source: Option<String>,
+    /// What its content is known by; none to tell it by its beginning.
+    pub(super) identity: Option<String>,
     pub(super) format: Format,
     pub(super) batch_rows: usize,
     pub(super) max_row_bytes: usize,
@@ -51,7 +57,7 @@ pub(super) trait Decode<R>: Send + 'static {
     ) -> Result<(), String>;
 
     /// Keeps the bytes of a row in its first record.
-    fn keep(&self, first: &mut R, bytes: &[u8]);
+    fn keep(&self, first: &mut R, bytes: Bytes);
 }
 
 /// The ids of the records of a row: they follow from the file and the row's number.
@@ -84,6 +90,9 @@ fn namespace(job: &Job) -> Result<Uuid> {
     if job.source.is_some() {
         return Ok(Uuid::NAMESPACE_URL);
     }
+    if let Some(identity) = &job.identity {
+        return Ok(Uuid::new_v5(&Uuid::NAMESPACE_URL, identity.as_bytes()));
+    }
     let failed = |error| read_error(&job.path, error);
     let mut beginning = Vec::new();
     File::open(&job.path)
@@ -96,25 +105,54 @@ fn namespace(job: &Job) -> Result<Uuid> {
 
 /// What came of some rows.
 #[derive(Debug)]
-struct Batch<R> {
+struct Batch<R, G> {
+    /// The records that were not gathered yet.
     records: Vec<R>,
+    gathered: G,
+    n_records: usize,
     dead_letters: Vec<DeadLetter>,
     n_bytes: usize,
+    blocks: Blocks,
+}
+
+/// Copies of rows that share blocks of memory, so that not every row needs one of its own.
+#[derive(Debug, Default)]
+struct Blocks(BytesMut);
+
+impl Blocks {
+    fn copy(&mut self, row: &[u8]) -> Bytes {
+        // A block is kept as long as one of its rows is, so a long row is not in one.
+        if row.len() > BLOCK_BYTES / 16 {
+            return Bytes::copy_from_slice(row);
+        }
+        if self.0.capacity() < row.len() {
+            self.0 = BytesMut::with_capacity(BLOCK_BYTES);
+        }
+        self.0.extend_from_slice(row);
+        self.0.split().freeze()
+    }
+}
+
+/// A batch that is full.
+struct Full<G> {
+    records: G,
+    n_records: u64,
+    dead_letters: Vec<DeadLetter>,
     /// Of the whole file so far.
     report: ImportReport,
 }
 
 /// Imports a file.
-pub(super) async fn drive<R, S, D>(
+pub(super) async fn drive<R, T, D>(
     job: Job,
     decode: impl Decode<R>,
-    sink: &S,
+    target: T,
     dead_letters: &D,
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<ImportReport>
 where
     R: Record,
-    S: EventSink<R> + ?Sized,
+    T: Target<R>,
     D: EventSink<DeadLetter> + ?Sized,
 {
     if job.batch_rows == 0 {
@@ -126,19 +164,23 @@ where
         .len();
     // One batch is read while another is written.
     let (batches, mut received) = mpsc::channel(1);
-    let reading = tokio::task::spawn_blocking(move || read(&job, &decode, &batches));
-    while let Some(Batch {
-        records,
-        dead_letters: letters,
-        report,
-        ..
-    }) = received.recv().await
-    {
-        if !records.is_empty() {
-            sink.write(records).await?;
+    let gathered = target.gather();
+    let reading = tokio::task::spawn_blocking(move || read(&job, &decode, gathered, &batches));
+    while let Some(batch) = received.recv().await {
+        let Full {
+            records,
+            n_records,
+            dead_letters: letters,
+            report,
+        } = batch;
+        if n_records > 0 {
+            target.write(records).await?;
+            metrics::counter!(metric::IMPORTED, metric::TABLE => R::NAME).increment(n_records);
         }
         if !letters.is_empty() {
+            let n_letters = letters.len() as u64;
             dead_letters.write(letters).await?;
+            metrics::counter!(metric::DEAD_LETTERED, metric::TABLE => R::NAME).increment(n_letters);
         }
         progress(Progress {
             bytes_read: report.bytes,
@@ -148,24 +190,34 @@ where
     }
     let ended = reading.await;
     let report = ended.map_err(|_| Error::TaskEnded { of: "import" })??;
-    sink.flush().await?;
+    tracing::info!(
+        rows = report.rows,
+        records = report.events,
+        dead_letters = report.dead_letters,
+        "a file was imported"
+    );
+    target.flush().await?;
     dead_letters.flush().await?;
     Ok(report)
 }
 
-fn read<R: Record>(
+fn read<R: Record, G: Gather<R>>(
     job: &Job,
     decode: &dyn Decode<R>,
-    batches: &mpsc::Sender<Batch<R>>,
+    gathered: G,
+    batches: &mpsc::Sender<Full<G>>,
 ) -> Result<ImportReport> {
     let mut rows = open(job, decode)?;
     let namespace = namespace(job)?;
     let source = job.source.clone().unwrap_or_else(|| file_name(&job.path));
+    let mut report = ImportReport::default();
     let mut batch = Batch {
         records: Vec::new(),
+        gathered,
+        n_records: 0,
         dead_letters: Vec::new(),
         n_bytes: 0,
-        report: ImportReport::default(),
+        blocks: Blocks::default(),
     };
     loop {
         let more = rows.next(&mut |row| {
@@ -175,27 +227,23 @@ fn read<R: Record>(
                 position: row.position,
                 n_given: 0,
             };
-            take(&mut batch, row, ids, job, decode);
+            batch.take(&mut report, row, ids, job, decode);
         })?;
-        let n_rows = batch.records.len() + batch.dead_letters.len();
+        if batch.records.len() >= G::CHUNK_ROWS {
+            batch.gather()?;
+        }
+        let n_rows = batch.n_records + batch.records.len() + batch.dead_letters.len();
         let full = n_rows >= job.batch_rows || batch.n_bytes >= MAX_BATCH_BYTES;
         if full || (!more && n_rows > 0) {
-            batch.report.bytes = rows.n_read();
-            let next = Batch {
-                records: Vec::new(),
-                dead_letters: Vec::new(),
-                n_bytes: 0,
-                report: batch.report,
-            };
+            report.bytes = rows.n_read();
             // Nobody listens any more when a sink has failed, which its caller tells.
-            let full = std::mem::replace(&mut batch, next);
-            if batches.blocking_send(full).is_err() {
-                return Ok(batch.report);
+            if batches.blocking_send(batch.next(report)?).is_err() {
+                return Ok(report);
             }
         }
         if !more {
-            batch.report.bytes = rows.n_read();
-            return Ok(batch.report);
+            report.bytes = rows.n_read();
+            return Ok(report);
         }
     }
 }
@@ -241,50 +289,70 @@ fn open<R: Record>(job: &Job, decode: &dyn Decode<R>) -> Result<Box<dyn Rows>> {
     })
 }
 
-fn take<R: Record>(
-    batch: &mut Batch<R>,
-    row: Row<'_>,
-    mut ids: RowIds<'_>,
-    job: &Job,
-    decode: &dyn Decode<R>,
-) {
-    batch.report.rows += 1;
-    batch.n_bytes += row.bytes.len();
-    let first = batch.records.len();
-    let (max_bytes, mut n_bytes) = (max_decoded_bytes(job.max_row_bytes), 0_usize);
-    let decoded = row.content.and_then(|records| {
-        records.iter().try_for_each(|fields| {
-            let before = batch.records.len();
-            decode.decode(fields, &mut ids, &mut batch.records)?;
-            let added = batch.records[before..].iter().map(Record::n_bytes);
-            n_bytes = n_bytes.saturating_add(added.sum());
-            if n_bytes > max_bytes {
-                return Err(too_large(max_bytes));
+impl<R: Record, G: Gather<R>> Batch<R, G> {
+    fn take(
+        &mut self,
+        report: &mut ImportReport,
+        row: Row<'_>,
+        mut ids: RowIds<'_>,
+        job: &Job,
+        decode: &dyn Decode<R>,
+    ) {
+        report.rows += 1;
+        self.n_bytes += row.bytes.len();
+        let first = self.records.len();
+        let (max_bytes, mut n_bytes) = (max_decoded_bytes(job.max_row_bytes), 0_usize);
+        let decoded = row.content.and_then(|records| {
+            records.iter().try_for_each(|fields| {
+                let before = self.records.len();
+                decode.decode(fields, &mut ids, &mut self.records)?;
+                let added = self.records[before..].iter().map(Record::n_bytes);
+                n_bytes = n_bytes.saturating_add(added.sum());
+                if n_bytes > max_bytes {
+                    return Err(too_large(max_bytes));
+                }
+                Ok(())
+            })
+        });
+        match decoded {
+            Ok(()) => match self.records.get_mut(first) {
+                Some(record) => decode.keep(record, self.blocks.copy(&row.bytes)),
+                None => report.skipped += 1,
+            },
+            Err(reason) => {
+                // A row is read whole or not at all.
+                self.records.truncate(first);
+                n_bytes = 0;
+                report.dead_letters += 1;
+                self.dead_letters.push(DeadLetter {
+                    received_at: job.imported_at,
+                    source: ids.source.to_owned(),
+                    position: i64::try_from(row.position).unwrap_or(i64::MAX),
+                    reason,
+                    payload: Bytes::from(row.bytes.into_owned()),
+                });
             }
-            Ok(())
-        })
-    });
-    match decoded {
-        Ok(()) => match batch.records.get_mut(first) {
-            Some(record) => decode.keep(record, &row.bytes),
-            None => batch.report.skipped += 1,
-        },
-        Err(reason) => {
-            // A row is read whole or not at all.
-            batch.records.truncate(first);
-            n_bytes = 0;
-            batch.report.dead_letters += 1;
-            batch.dead_letters.push(DeadLetter {
-                received_at: job.imported_at,
-                source: ids.source.to_owned(),
-                position: i64::try_from(row.position).unwrap_or(i64::MAX),
-                reason,
-                payload: Bytes::from(row.bytes.into_owned()),
-            });
         }
+        self.n_bytes += n_bytes;
+        report.events += (self.records.len() - first) as u64;
     }
-    batch.n_bytes += n_bytes;
-    batch.report.events += (batch.records.len() - first) as u64;
+
+    fn gather(&mut self) -> Result<()> {
+        self.n_records += self.records.len();
+        self.gathered.take(&mut self.records)
+    }
+
+    // What it holds, all of it gathered; then it is empty.
+    fn next(&mut self, report: ImportReport) -> Result<Full<G>> {
+        self.gather()?;
+        self.n_bytes = 0;
+        Ok(Full {
+            records: self.gathered.next(),
+            n_records: std::mem::take(&mut self.n_records) as u64,
+            dead_letters: std::mem::take(&mut self.dead_letters),
+            report,
+        })
+    }
 }
 
 fn file_name(path: &Path) -> String {

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::bufread::MultiGzDecoder;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+// So much is read at a time.
+const READ_BYTES: usize = 256 << 10;
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// A line of a file.
@@ -43,6 +45,8 @@ pub(super) struct Lines {
     number: u64,
     max_bytes: usize,
     pushed_back: VecDeque<Line>,
+    /// The room of a line that is not needed any more.
+    spare: Vec<u8>,
 }
 
 impl Lines {
@@ -53,10 +57,11 @@ impl Lines {
 
     fn new(file: impl Read + Send + 'static, max_bytes: usize) -> io::Result<Self> {
         let n_read = Arc::new(AtomicU64::new(0));
-        let mut file = BufReader::new(Counted {
+        let counted = Counted {
             inner: file,
             n_read: Arc::clone(&n_read),
-        });
+        };
+        let mut file = BufReader::with_capacity(READ_BYTES, counted);
         let mut reader: Box<dyn BufRead + Send> = if file.fill_buf()?.starts_with(&GZIP) {
             Box::new(BufReader::new(MultiGzDecoder::new(file)))
         } else {
@@ -71,6 +76,7 @@ impl Lines {
             number: 0,
             max_bytes,
             pushed_back: VecDeque::new(),
+            spare: Vec::new(),
         })
     }
 
@@ -84,7 +90,7 @@ impl Lines {
         if let Some(line) = self.pushed_back.pop_front() {
             return Ok(Some(line));
         }
-        let mut raw = Vec::new();
+        let mut raw = std::mem::take(&mut self.spare);
         // Room for a `\r\n` that is not part of the content.
         let limit = self.max_bytes as u64 + 2;
         (&mut self.reader).take(limit).read_until(b'\n', &mut raw)?;
@@ -105,6 +111,12 @@ impl Lines {
             raw,
             n_cut,
         }))
+    }
+
+    /// Takes the bytes of a line back, for the room of the next.
+    pub(super) fn recycle(&mut self, mut raw: Vec<u8>) {
+        raw.clear();
+        self.spare = raw;
     }
 
     /// Makes lines that were taken come again, in their order.

@@ -14,14 +14,80 @@ use super::time::{after, seconds_into};
 pub(super) struct Mapper {
     mapping: Mapping,
     columns: Vec<String>,
+    places: Places,
     max_bytes: usize,
+}
+
+/// Where the fields of an event are in a row, so that no column is looked up by its name.
+#[derive(Debug)]
+struct Places {
+    id: Option<Text>,
+    tenant: Option<Text>,
+    client: Option<Text>,
+    session: Option<Text>,
+    item: Option<Text>,
+    query: Option<Text>,
+    price: Option<Text>,
+    quantity: Option<Text>,
+    currency: Option<Text>,
+    clicks: Option<usize>,
+    kind: Option<usize>,
+    /// Those of the parts of the time, in the order of its mapping.
+    time: Vec<usize>,
+}
+
+/// A [`Value`] whose column is known by its place.
+#[derive(Debug)]
+enum Text {
+    Column(usize),
+    Constant(String),
+}
+
+impl Places {
+    fn new(mapping: &Mapping, columns: &[String]) -> Self {
+        // The columns are those that the mapping names.
+        let at = |name: &String| columns.iter().position(|column| column == name);
+        let text = |value: &Option<Value>| match value.as_ref()? {
+            Value::Column(name) => at(name).map(Text::Column),
+            Value::Constant(text) => Some(Text::Constant(text.clone())),
+        };
+        let time = match &mapping.time {
+            TimeMapping::Column { name, .. } => vec![name],
+            TimeMapping::Date {
+                year,
+                month,
+                day,
+                seconds,
+            } => [year, month, day].into_iter().chain(seconds).collect(),
+            TimeMapping::Order { seconds, .. } => vec![seconds],
+        };
+        Self {
+            id: text(&mapping.id),
+            tenant: text(&mapping.tenant),
+            client: text(&mapping.client),
+            session: text(&mapping.session),
+            item: text(&mapping.item),
+            query: text(&mapping.query),
+            price: text(&mapping.price),
+            quantity: text(&mapping.quantity),
+            currency: text(&mapping.currency),
+            clicks: mapping.clicks.as_ref().and_then(at),
+            kind: match &mapping.kind {
+                KindMapping::Column { name, .. } => at(name),
+                KindMapping::Constant(_) => None,
+            },
+            time: time.into_iter().filter_map(at).collect(),
+        }
+    }
 }
 
 impl Mapper {
     pub(super) fn new(mapping: Mapping, max_row_bytes: usize) -> Self {
         let columns = mapping.columns().into_iter().map(ToOwned::to_owned);
+        let columns: Vec<String> = columns.collect();
         Self {
-            columns: columns.collect(),
+            places: Places::new(&mapping, &columns),
+            columns,
             mapping,
             max_bytes: max_decoded_bytes(max_row_bytes),
         }
@@ -49,9 +115,9 @@ impl Mapper {
             columns: &self.columns,
             fields,
         };
-        let mapping = &self.mapping;
-        let text = |value: &Option<Value>| row.text(value.as_ref()).map(ToOwned::to_owned);
-        let occurred_at = row.time(&mapping.time)?;
+        let (mapping, places) = (&self.mapping, &self.places);
+        let text = |value: &Option<Text>| row.text(value.as_ref()).map(ToOwned::to_owned);
+        let occurred_at = row.time(&mapping.time, &places.time)?;
         if mapping
             .earliest
             .is_some_and(|earliest| occurred_at < earliest)
@@ -61,26 +127,26 @@ impl Mapper {
             ));
         }
         let event = Event {
-            id: match &mapping.id {
+            id: match &places.id {
                 Some(value) => row.text(Some(value)).ok_or("it has no id")?.to_owned(),
                 None => id(),
             },
             received_at: received_at.unwrap_or(occurred_at),
             occurred_at,
-            tenant: row.name(mapping.tenant.as_ref())?,
-            client: row.name(mapping.client.as_ref())?,
-            session: text(&mapping.session),
-            kind: row.kind(&mapping.kind)?,
-            item: row.text(mapping.item.as_ref()).map(Into::into),
-            query: text(&mapping.query),
-            price: row.number("price", mapping.price.as_ref(), |price: f64| {
+            tenant: row.name(places.tenant.as_ref())?,
+            client: row.name(places.client.as_ref())?,
+            session: text(&places.session),
+            kind: row.kind(&mapping.kind, places.kind)?,
+            item: row.text(places.item.as_ref()).map(Into::into),
+            query: text(&places.query),
+            price: row.number("price", places.price.as_ref(), |price: f64| {
                 price.is_finite()
             })?,
-            quantity: row.number("quantity", mapping.quantity.as_ref(), |_: i64| true)?,
-            currency: text(&mapping.currency),
+            quantity: row.number("quantity", places.quantity.as_ref(), |_: i64| true)?,
+            currency: text(&places.currency),
             payload: Bytes::new(),
         };
-        let clicked = mapping.clicks.as_deref().and_then(|clicks| row.get(clicks));
+        let clicked = places.clicks.and_then(|clicks| row.get(clicks));
         let first = out.len();
         let event_bytes = event.n_bytes();
         let mut n_bytes = event_bytes;
@@ -109,73 +175,77 @@ struct Fielded<'a> {
 }
 
 impl<'a> Fielded<'a> {
-    fn get(&self, column: &str) -> Option<&'a str> {
-        let at = self.columns.iter().position(|name| name == column)?;
+    fn get(&self, at: usize) -> Option<&'a str> {
         self.fields.get(at)?.as_deref()
     }
 
-    fn text<'b>(&self, value: Option<&'b Value>) -> Option<&'b str>
+    fn column(&self, at: usize) -> &'a str {
+        &self.columns[at]
+    }
+
+    fn text<'b>(&self, value: Option<&'b Text>) -> Option<&'b str>
     where
         'a: 'b,
     {
         match value? {
-            Value::Column(name) => self.get(name),
-            Value::Constant(text) => Some(text),
+            Text::Column(at) => self.get(*at),
+            Text::Constant(text) => Some(text),
         }
     }
 
     // Empty only where the mapping says nothing.
-    fn name(&self, value: Option<&Value>) -> Result<String, String> {
+    fn name(&self, value: Option<&Text>) -> Result<String, String> {
         match value {
-            Some(Value::Column(column)) => self.required(column).map(ToOwned::to_owned),
-            Some(Value::Constant(text)) => Ok(text.clone()),
+            Some(Text::Column(at)) => self.required(*at).map(ToOwned::to_owned),
+            Some(Text::Constant(text)) => Ok(text.clone()),
             None => Ok(String::new()),
         }
     }
 
-    fn required(&self, column: &str) -> Result<&'a str, String> {
-        self.get(column)
-            .ok_or_else(|| format!("column `{column}` has no value"))
+    fn required(&self, at: usize) -> Result<&'a str, String> {
+        self.get(at)
+            .ok_or_else(|| format!("column `{}` has no value", self.column(at)))
     }
 
-    fn time(&self, mapping: &TimeMapping) -> Result<Timestamp, String> {
+    fn time(&self, mapping: &TimeMapping, at: &[usize]) -> Result<Timestamp, String> {
         match mapping {
             TimeMapping::Column { name, format } => {
-                let text = self.required(name)?;
+                let text = self.required(at[0])?;
                 format
                     .parse(text)
                     .map_err(|reason| format!("column `{name}`, time `{text}`: {reason}"))
             }
             TimeMapping::Date {
-                year,
-                month,
-                day,
-                seconds,
+                year, month, day, ..
             } => {
-                let date = Date::new(self.part(year)?, self.part(month)?, self.part(day)?)
+                let date = Date::new(self.part(at[0])?, self.part(at[1])?, self.part(at[2])?)
                     .map_err(|error| format!("columns `{year}`, `{month}`, `{day}`: {error}"))?;
-                let seconds = match seconds {
-                    Some(seconds) => self.required(seconds)?,
+                let seconds = match at.get(3) {
+                    Some(seconds) => self.required(*seconds)?,
                     None => "0",
                 };
                 seconds_into(date, seconds)
                     .map_err(|reason| format!("seconds `{seconds}`: {reason}"))
             }
             TimeMapping::Order { base, seconds } => {
-                let text = self.required(seconds)?;
+                let text = self.required(at[0])?;
                 after(*base, text)
                     .map_err(|reason| format!("column `{seconds}`, seconds `{text}`: {reason}"))
             }
         }
     }
 
-    fn part<T: std::str::FromStr>(&self, column: &str) -> Result<T, String> {
-        let text = self.required(column)?;
-        text.parse()
-            .map_err(|_| format!("column `{column}`: `{text}` is no part of a date"))
+    fn part<T: std::str::FromStr>(&self, at: usize) -> Result<T, String> {
+        let text = self.required(at)?;
+        text.parse().map_err(|_| {
+            format!(
+                "column `{}`: `{text}` is no part of a date",
+                self.column(at)
+            )
+        })
     }
 
-    fn kind(&self, mapping: &KindMapping) -> Result<EventKind, String> {
+    fn kind(&self, mapping: &KindMapping, at: Option<usize>) -> Result<EventKind, String> {
         match mapping {
             KindMapping::Constant(kind) => Ok(*kind),
             KindMapping::Column {
@@ -183,7 +253,7 @@ impl<'a> Fielded<'a> {
                 values,
                 otherwise,
             } => {
-                let word = self.get(name).unwrap_or_default();
+                let word = at.and_then(|at| self.get(at)).unwrap_or_default();
                 match (values.get(word), otherwise) {
                     (Some(kind), _) | (None, Otherwise::Kind(kind)) => Ok(*kind),
                     (None, Otherwise::Reject) => Err(format!(
@@ -197,7 +267,7 @@ impl<'a> Fielded<'a> {
     fn number<T: std::str::FromStr + Copy>(
         &self,
         what: &str,
-        value: Option<&Value>,
+        value: Option<&Text>,
         valid: impl Fn(T) -> bool,
     ) -> Result<Option<T>, String> {
         let Some(text) = self.text(value) else {

@@ -14,7 +14,8 @@
 //! the same batches. Import a file again after a crash, through [`DeltaTable::numbered`] and nothing is
 //! written twice, or plainly and steps remove the duplicates by id. Every file needs a writer name of its
 //! own: under a name that is taken its batches are passed over, which [`Numbered::n_passed_over`] counts
-//! and [`ImportReport`] cannot know.
+//! and [`ImportReport`] cannot know. [`Import::run_folder`] sees to both: it names the files of a folder
+//! by their content and keeps a [`Ledger`] of them.
 //!
 //! [`DeltaTable::numbered`]: crate::DeltaTable::numbered
 //! [`Numbered::n_passed_over`]: crate::Numbered::n_passed_over
@@ -23,13 +24,17 @@ mod coveo;
 mod csv;
 mod dialect;
 mod drive;
+mod folder;
 mod json;
+mod ledger;
 mod lines;
 mod mapper;
 mod mapping;
 mod parquet;
 mod presets;
+mod record;
 mod rows;
+mod target;
 mod time;
 
 use std::path::Path;
@@ -43,8 +48,11 @@ use crate::sink::DeadLetter;
 use drive::{Decode, Job, RowIds, drive};
 use mapper::Mapper;
 use rows::Fields;
+use target::{Sink, Target};
 
 pub use coveo::{CoveoContent, CoveoContentImport};
+pub use folder::{FileOutcome, FileReport, FolderProgress, FolderReport, Landing};
+pub use ledger::{Ledger, LedgerEntry};
 pub use mapping::{KindMapping, Mapping, Otherwise, TimeMapping, Value};
 pub use time::TimeFormat;
 
@@ -102,7 +110,7 @@ pub struct Import {
     /// was appended, or one that was compressed again. Give a file that grows a name of its own.
     #[serde(default)]
     pub source: Option<String>,
-    /// Write once so many events and dead letters are there. Default: 10 000.
+    /// Write once so many events and dead letters are there. Default: 100 000, some 64 MiB in memory.
     #[serde(default = "default_batch_rows")]
     pub batch_rows: usize,
     /// The longest row in bytes; a longer one is a dead letter with its first so many bytes. Default:
@@ -115,7 +123,7 @@ pub struct Import {
 }
 
 const fn default_batch_rows() -> usize {
-    10_000
+    100_000
 }
 
 const fn default_max_row_bytes() -> usize {
@@ -257,9 +265,35 @@ impl Import {
         S: EventSink + ?Sized,
         D: EventSink<DeadLetter> + ?Sized,
     {
+        self.run_as(
+            path.as_ref(),
+            None,
+            imported_at,
+            Sink(sink),
+            dead_letters,
+            progress,
+        )
+        .await
+    }
+
+    // As `run`, for a file whose ids follow from an identity of its content.
+    async fn run_as<T, D>(
+        &self,
+        path: &Path,
+        identity: Option<&str>,
+        imported_at: Timestamp,
+        target: T,
+        dead_letters: &D,
+        progress: impl FnMut(Progress) + Send,
+    ) -> Result<ImportReport>
+    where
+        T: Target<Event>,
+        D: EventSink<DeadLetter> + ?Sized,
+    {
         let job = Job {
-            path: path.as_ref().to_owned(),
+            path: path.to_owned(),
             source: self.source.clone(),
+            identity: identity.map(ToOwned::to_owned),
             format: self.format.clone(),
             batch_rows: self.batch_rows,
             max_row_bytes: self.max_row_bytes,
@@ -272,7 +306,7 @@ impl Import {
                 ReceivedAt::Imported => Some(imported_at),
             },
         };
-        drive(job, decode, sink, dead_letters, progress).await
+        drive(job, decode, target, dead_letters, progress).await
     }
 }
 
@@ -301,8 +335,8 @@ impl Decode<Event> for EventDecoder {
             .events(fields, self.received_at, &mut || ids.next(), out)
     }
 
-    fn keep(&self, first: &mut Event, bytes: &[u8]) {
-        first.payload = Bytes::copy_from_slice(bytes);
+    fn keep(&self, first: &mut Event, bytes: Bytes) {
+        first.payload = bytes;
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`TimeFormat`]: how a source writes times.
 
 use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::{Date, Time};
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,10 @@ pub enum TimeFormat {
 impl TimeFormat {
     pub(super) fn parse(&self, text: &str) -> Result<Timestamp, String> {
         match self {
-            Self::Rfc3339 => text.parse().map_err(|error: jiff::Error| error.to_string()),
+            Self::Rfc3339 => match utc(text.as_bytes()) {
+                Some(time) => Ok(time),
+                None => text.parse().map_err(|error: jiff::Error| error.to_string()),
+            },
             Self::Seconds => micros(text)
                 .and_then(|micros| Timestamp::from_microsecond(micros).ok())
                 .ok_or_else(|| "it is no number of seconds".to_owned()),
@@ -81,10 +84,48 @@ pub(super) fn after(time: Timestamp, seconds: &str) -> Result<Timestamp, String>
     in_range(later)
 }
 
+// The form in which most are written, `2024-05-01T12:00:00Z` with up to six digits of a fraction; none for
+// every other, valid or not.
+fn utc(text: &[u8]) -> Option<Timestamp> {
+    let number = |from: usize, n: usize| -> Option<i16> {
+        text.get(from..from + n)?
+            .iter()
+            .try_fold(0, |number, byte| {
+                byte.is_ascii_digit()
+                    .then(|| number * 10 + i16::from(byte - b'0'))
+            })
+    };
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if !marks.iter().all(|(at, mark)| text.get(*at) == Some(mark)) {
+        return None;
+    }
+    let small = |from: usize| number(from, 2).and_then(|number| i8::try_from(number).ok());
+    let date = Date::new(number(0, 4)?, small(5)?, small(8)?).ok()?;
+    let (hour, minute, second) = (small(11)?, small(14)?, small(17)?);
+    let (digits, zone) = match text.get(19..)?.split_last()? {
+        (zone, [b'.', digits @ ..]) if (1..=6).contains(&digits.len()) => (digits, zone),
+        (zone, []) => (&[][..], zone),
+        _ => return None,
+    };
+    // A leap second is left to the library.
+    if *zone != b'Z' || second > 59 {
+        return None;
+    }
+    let micros = (0..6).try_fold(0_i32, |micros, at| {
+        let digit = digits.get(at).copied().unwrap_or(b'0');
+        digit
+            .is_ascii_digit()
+            .then(|| micros * 10 + i32::from(digit - b'0'))
+    })?;
+    let time = date.to_datetime(Time::new(hour, minute, second, micros * 1000).ok()?);
+    TimeZone::UTC.to_timestamp(time).ok()
+}
+
 // Tables are partitioned by date, and dates are written with four digits.
 fn in_range(time: Timestamp) -> Result<Timestamp, String> {
-    let year = TimeZone::UTC.to_datetime(time).year();
-    if (1..=9999).contains(&year) {
+    const FIRST_SECOND: i64 = -62_135_596_800;
+    // The last second of 9999 is beyond what a timestamp holds in every zone.
+    if time.as_second() >= FIRST_SECOND {
         Ok(time)
     } else {
         Err(format!("{time} is outside of the years 1 to 9999"))
@@ -111,11 +152,37 @@ fn micros(seconds: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(format: &TimeFormat, text: &str, expected: Option<&str>) {
         let found = format.parse(text).ok().map(|time| time.to_string());
         assert_eq!(found.as_deref(), expected, "{format:?} of {text}");
+    }
+
+    proptest! {
+        // The short way says what the library says, of texts that are nearly times too.
+        #[test]
+        fn the_short_way_is_no_other(
+            text in r"(2024|0001|9999|-001)-(02|05|12|13)-(01|29|30|31)T(00|12|23|24):(00|59|60):(00|59|60)(\.[0-9]{1,9}|\.|,5|\.5a|)(Z|z|\+00:00|)"
+        ) {
+            if let Some(time) = utc(text.as_bytes()) {
+                prop_assert_eq!(Some(time), text.parse().ok());
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_way_is_taken() {
+        for text in [
+            "2024-05-01T12:00:00Z",
+            "2024-05-01T12:00:00.5Z",
+            "2024-02-29T23:59:59.000001Z",
+        ] {
+            assert_eq!(utc(text.as_bytes()), text.parse().ok(), "{text}");
+            assert!(utc(text.as_bytes()).is_some(), "{text}");
+        }
     }
 
     #[test]
@@ -127,6 +194,12 @@ mod tests {
             Some("2024-05-01T12:00:00Z"),
         );
         check(&Rfc3339, "2024-05-01", None);
+        check(&Rfc3339, "0000-12-31T23:59:59Z", None);
+        check(
+            &Rfc3339,
+            "0001-01-01T00:00:00Z",
+            Some("0001-01-01T00:00:00Z"),
+        );
         check(&Seconds, "1714564800", Some("2024-05-01T12:00:00Z"));
         check(&Seconds, "1714564800.274", Some("2024-05-01T12:00:00.274Z"));
         check(

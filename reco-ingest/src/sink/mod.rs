@@ -7,10 +7,12 @@
 //! ```
 //!
 //! A wrapper keeps the contract of [`EventSink`]: order, whole batches, nothing dropped. What it
-//! changes is when and how often the sink within is called.
+//! changes is when and how often the sink within is called; [`Redacted`] alone changes records, which is
+//! what it is for.
 
 mod buffered;
 mod dead_letter;
+mod redacted;
 mod shared;
 mod spool;
 mod tee;
@@ -18,9 +20,11 @@ mod tee;
 use reco_core::{EventSink, Record};
 
 use crate::error::Result;
+use crate::privacy::Redaction;
 
 pub use buffered::{BufferConfig, Buffered};
 pub use dead_letter::DeadLetter;
+pub use redacted::Redacted;
 pub use spool::{DrainConfig, SpoolConfig, SpoolStatus, Spooled};
 pub use tee::Tee;
 
@@ -55,6 +59,11 @@ pub trait EventSinkExt<E: Record>: EventSink<E> + Sized {
     /// Hands every batch to this sink and then to another.
     fn tee<S: EventSink<E>>(self, other: S) -> Tee<Self, S> {
         Tee::new(self, other)
+    }
+
+    /// Takes what identifies a person out of every record before it is written.
+    fn redacted(self, rules: Redaction) -> Redacted<Self> {
+        Redacted::new(self, rules)
     }
 }
 

@@ -11,12 +11,18 @@ mod delta;
 mod every_fault;
 mod faults;
 mod faulty;
+mod folder;
 mod forget;
 mod identity;
 mod import;
 mod kill;
 mod maintenance;
+mod metrics;
 mod presets;
+mod privacy;
+#[cfg(feature = "prometheus")]
+mod prometheus;
+mod replay;
 #[cfg(feature = "s3")]
 mod s3;
 mod shop;

@@ -1,0 +1,134 @@
+//! [`Target`]: where the records of an import go.
+
+use reco_core::{EventSink, Record};
+
+use crate::delta::{Numbered, Packed};
+use crate::error::Result;
+use crate::privacy::{Redact, Redaction};
+
+// So many records are made at a time, and packed while the processor still has them at hand.
+const CHUNK_ROWS: usize = 1024;
+
+/// Where the records of an import go.
+pub(super) trait Target<R: Record>: Sync {
+    /// What gathers a batch on the thread that reads.
+    type Gather: Gather<R>;
+
+    /// What gathers the first batch.
+    fn gather(&self) -> Self::Gather;
+
+    /// Writes a batch that is not empty.
+    fn write(&self, batch: Self::Gather) -> impl Future<Output = Result<()>> + Send;
+
+    fn flush(&self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// A batch that is being gathered.
+pub(super) trait Gather<R>: Send + 'static {
+    /// After how many records it takes them.
+    const CHUNK_ROWS: usize;
+
+    /// Takes records, and leaves none.
+    fn take(&mut self, records: &mut Vec<R>) -> Result<()>;
+
+    /// Hands over what was taken, to begin anew.
+    fn next(&mut self) -> Self;
+}
+
+/// Any sink, which gets the records.
+#[derive(Debug)]
+pub(super) struct Sink<'a, S: ?Sized>(pub(super) &'a S);
+
+impl<R: Record, S: EventSink<R> + ?Sized> Target<R> for Sink<'_, S> {
+    type Gather = Vec<R>;
+
+    fn gather(&self) -> Vec<R> {
+        Vec::new()
+    }
+
+    async fn write(&self, batch: Vec<R>) -> Result<()> {
+        self.0.write(batch).await?;
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<()> {
+        Ok(self.0.flush().await?)
+    }
+}
+
+impl<R: Send + 'static> Gather<R> for Vec<R> {
+    const CHUNK_ROWS: usize = usize::MAX;
+
+    fn take(&mut self, records: &mut Self) -> Result<()> {
+        if self.is_empty() {
+            std::mem::swap(self, records);
+        } else {
+            self.append(records);
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Self {
+        // The next batch will be about as long.
+        let next = Self::with_capacity(self.len());
+        std::mem::replace(self, next)
+    }
+}
+
+/// A Delta table, which gets the records as columns.
+#[derive(Debug)]
+pub(super) struct Table<'a, R: Record> {
+    pub(super) table: &'a Numbered<R>,
+    /// What is taken out of every record before.
+    pub(super) redaction: Option<&'a Redaction>,
+}
+
+impl<R: Redact> Target<R> for Table<'_, R> {
+    type Gather = Columns<R>;
+
+    fn gather(&self) -> Columns<R> {
+        Columns {
+            packed: Packed::new(),
+            redaction: self.redaction.cloned(),
+        }
+    }
+
+    async fn write(&self, batch: Columns<R>) -> Result<()> {
+        self.table.write_packed(batch.packed).await
+    }
+
+    async fn flush(&self) -> Result<()> {
+        Ok(self.table.flush().await?)
+    }
+}
+
+/// A batch as columns.
+#[derive(Debug)]
+pub(super) struct Columns<R: Record> {
+    packed: Packed<R>,
+    redaction: Option<Redaction>,
+}
+
+impl<R: Redact> Gather<R> for Columns<R> {
+    const CHUNK_ROWS: usize = CHUNK_ROWS;
+
+    fn take(&mut self, records: &mut Vec<R>) -> Result<()> {
+        if let Some(rules) = &self.redaction {
+            let redacted = records.drain(..).enumerate();
+            let redacted = redacted.map(|(row, record)| record.redact(rules, row));
+            self.packed
+                .push(&redacted.collect::<reco_core::Result<Vec<R>>>()?)?;
+        } else {
+            self.packed.push(records)?;
+            records.clear();
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Self {
+        Self {
+            packed: std::mem::replace(&mut self.packed, Packed::new()),
+            redaction: self.redaction.clone(),
+        }
+    }
+}
