@@ -7,6 +7,8 @@
 //! * [`DeadLetter`]: what could not be read, with its bytes and the reason.
 //! * [`import`]: CSV, JSON Lines and Parquet files by a declared mapping, and mappings of well-known
 //!   data sets.
+//! * `http` (feature `http`): a collector, an axum router that takes events as JSON or as hits of a
+//!   [`pixel`](https://developers.google.com/analytics/devguides/collection/protocol/v1).
 //!
 //! The crates whose types are in these signatures are re-exported: [`deltalake`], and through
 //! `reco-core` Arrow and `object_store`.
@@ -15,11 +17,17 @@
 mod batch_rows;
 pub mod delta;
 pub mod error;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod import;
 pub mod memory;
 pub mod metric;
+#[cfg(feature = "http")]
+pub mod pixel;
 pub mod sink;
 
+#[cfg(feature = "http")]
+pub use axum;
 pub use deltalake;
 
 pub use delta::{BatchId, DeltaTable, Numbered, Replay, Written};

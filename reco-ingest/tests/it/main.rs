@@ -9,6 +9,10 @@ mod bounds;
 mod conformance;
 mod delta;
 mod faults;
+#[cfg(feature = "http")]
+mod fuzz;
+#[cfg(feature = "http")]
+mod http;
 mod identity;
 mod import;
 mod presets;
