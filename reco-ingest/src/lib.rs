@@ -29,6 +29,8 @@ pub mod sink;
 #[cfg(feature = "http")]
 pub use axum;
 pub use deltalake;
+#[cfg(feature = "lambda")]
+pub use lambda_http;
 
 pub use delta::{BatchId, DeltaTable, Numbered, Replay, Written};
 pub use error::{Error, Result};

@@ -11,10 +11,12 @@ use metrics::{SharedString, counter};
 use reco_core::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
+use uuid::Uuid;
 
 use super::answer::Accepted;
 use super::decode::{Decoded, Origin, TooMany};
 use super::refusal::Refusal;
+use super::request_id::request_id;
 use super::{Shared, decode};
 use crate::metric;
 
@@ -44,10 +46,12 @@ impl Shared {
         let refused = |refusal| count_refused(refusal, 1, label.clone());
         let mut room = self.room(&body).map_err(refused)?;
         let body = self.body(body).await.map_err(refused)?;
+        let request = request_id(&parts, tenant.map_or("", |tenant| &*tenant.id));
         let origin = Origin {
             endpoint,
             tenant: tenant.map(|tenant| &*tenant.id),
             received_at: self.clock.now(),
+            request,
             max_events: self.limits.max_events,
         };
         let decoded = decode(&parts, &body, &origin).map_err(|error| refused(error.into()))?;
@@ -61,7 +65,7 @@ impl Shared {
             .map_err(refused)?;
         // A task of its own: what has begun is finished, also when the client goes away and the
         // future that serves it is dropped.
-        let write = Arc::clone(self).write(decoded, room, label.clone());
+        let write = Arc::clone(self).write(request, decoded, room, label.clone());
         match tokio::spawn(write.in_current_span()).await {
             Ok(written) => written.map_err(refused),
             Err(error) => {
@@ -77,6 +81,7 @@ impl Shared {
     // dead letter and not of an event.
     async fn write(
         self: Arc<Self>,
+        request: Option<Uuid>,
         decoded: Decoded,
         room: OwnedSemaphorePermit,
         tenant: SharedString,
@@ -87,7 +92,7 @@ impl Shared {
             dead_letters,
         } = decoded;
         if !dead_letters.is_empty() {
-            let written = self.dead_letters.write(dead_letters).await;
+            let written = self.dead_letters.land(request, dead_letters).await;
             written.map_err(|error| sink_failed("dead letters", &error))?;
             count(
                 metric::DEAD_LETTERED,
@@ -96,7 +101,7 @@ impl Shared {
             );
         }
         if !events.is_empty() {
-            let written = self.events.write(events).await;
+            let written = self.events.land(request, events).await;
             written.map_err(|error| sink_failed("events", &error))?;
             count(metric::ACCEPTED, accepted.accepted, tenant);
         }

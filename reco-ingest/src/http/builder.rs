@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reco_core::EventSink;
+use reco_core::Event;
 use tokio::sync::Semaphore;
 
+use super::landing::Landing;
 use super::read::MIN_REQUEST_BYTES;
 use super::tenants::{TenantConfig, Tenants};
 use super::{Clock, Collector, Limits, Shared, units};
@@ -16,8 +17,8 @@ use crate::sink::DeadLetter;
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct CollectorBuilder {
-    events: Arc<dyn EventSink>,
-    dead_letters: Arc<dyn EventSink<DeadLetter>>,
+    events: Arc<dyn Landing<Event>>,
+    dead_letters: Arc<dyn Landing<DeadLetter>>,
     clock: Clock,
     tenants: Option<Vec<TenantConfig>>,
     limits: Limits,
@@ -25,8 +26,8 @@ pub struct CollectorBuilder {
 
 impl CollectorBuilder {
     pub(super) fn new(
-        events: Arc<dyn EventSink>,
-        dead_letters: Arc<dyn EventSink<DeadLetter>>,
+        events: Arc<dyn Landing<Event>>,
+        dead_letters: Arc<dyn Landing<DeadLetter>>,
         clock: Clock,
     ) -> Self {
         Self {

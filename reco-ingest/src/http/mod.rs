@@ -61,6 +61,17 @@
 //! Nothing of such a request is acknowledged. After a 503 some of it may have been accepted all the same, so
 //! events that are tried again should have ids.
 //!
+//! # Requests that are delivered twice
+//!
+//! A request is named by its header `idempotency-key`, any bytes that its client chooses; without one, by
+//! what carried it (feature `lambda`: the request id of API Gateway). Names of two tenants never meet.
+//!
+//! Events without an id of their own get one that is made of that name and their position, so a request
+//! that is sent again makes the same events. [`Collector::per_request`] lands a name once: a second request
+//! under it is answered like the first and writes nothing, **also if it holds something else**.
+//! [`Collector::builder`] takes any sink, which knows nothing of requests: there, what is sent twice is
+//! there twice, under the same ids.
+//!
 //! # Overload
 //!
 //! Bodies that are being read, and what they hold while it is written, count against
@@ -76,8 +87,10 @@ mod accept;
 mod answer;
 mod builder;
 pub mod decode;
+mod landing;
 mod read;
 mod refusal;
+mod request_id;
 mod tenants;
 
 use std::fmt;
@@ -88,12 +101,15 @@ use axum::Router;
 use axum::http::{Method, header};
 use axum::routing::get;
 use axum::routing::post;
-use reco_core::{EventSink, Timestamp};
+use reco_core::{Event, EventSink, Timestamp};
 use tokio::sync::Semaphore;
 use tower_http::cors::{Any, CorsLayer};
 
+use self::landing::{Landing, PerRequest, Sink};
 use self::read::API_KEY;
+use self::request_id::IDEMPOTENCY_KEY;
 use self::tenants::Tenants;
+use crate::delta::DeltaTable;
 use crate::sink::DeadLetter;
 
 pub use answer::{Accepted, MAX_REASONS, OPENAPI, Reason};
@@ -132,8 +148,8 @@ pub struct Collector {
 
 #[derive(Debug)]
 struct Shared {
-    events: Arc<dyn EventSink>,
-    dead_letters: Arc<dyn EventSink<DeadLetter>>,
+    events: Arc<dyn Landing<Event>>,
+    dead_letters: Arc<dyn Landing<DeadLetter>>,
     clock: Clock,
     tenants: Option<Tenants>,
     limits: Limits,
@@ -174,7 +190,28 @@ impl Collector {
         dead_letters: Arc<dyn EventSink<DeadLetter>>,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> CollectorBuilder {
-        CollectorBuilder::new(events, dead_letters, Clock(Arc::new(clock)))
+        CollectorBuilder::new(
+            Arc::new(Sink(events)),
+            Arc::new(Sink(dead_letters)),
+            Clock(Arc::new(clock)),
+        )
+    }
+
+    /// A collector that commits every request to the tables by itself, once by its id, and answers when the
+    /// commits are made: for hosts that have no disk and no time after the answer, such as AWS Lambda.
+    ///
+    /// What names a request stands in the [module](self#requests-that-are-delivered-twice). Every commit
+    /// makes a file and leaves the id in the table's log: compact and vacuum the tables.
+    pub fn per_request(
+        events: DeltaTable<Event>,
+        dead_letters: DeltaTable<DeadLetter>,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> CollectorBuilder {
+        CollectorBuilder::new(
+            Arc::new(PerRequest(events)),
+            Arc::new(PerRequest(dead_letters)),
+            Clock(Arc::new(clock)),
+        )
     }
 
     /// The routes, for the host to nest. Any origin may call them.
@@ -182,7 +219,12 @@ impl Collector {
         let cors = CorsLayer::new()
             .allow_origin(Any)
             .allow_methods([Method::GET, Method::POST])
-            .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION, API_KEY])
+            .allow_headers([
+                header::CONTENT_TYPE,
+                header::AUTHORIZATION,
+                API_KEY,
+                IDEMPOTENCY_KEY,
+            ])
             .expose_headers([header::RETRY_AFTER])
             .max_age(Duration::from_secs(24 * 60 * 60));
         Router::new()
@@ -223,7 +265,7 @@ pub fn collect(
     dead_letters: Arc<dyn EventSink<DeadLetter>>,
     clock: impl Fn() -> Timestamp + Send + Sync + 'static,
 ) -> Router {
-    CollectorBuilder::new(events, dead_letters, Clock(Arc::new(clock)))
+    Collector::builder(events, dead_letters, clock)
         .into_collector()
         .router()
 }

@@ -15,6 +15,8 @@ mod fuzz;
 mod http;
 mod identity;
 mod import;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod presets;
 mod shop;
 mod sinks;

@@ -6,7 +6,6 @@ use std::fmt;
 use bytes::Bytes;
 use reco_core::{Event, EventKind, ItemId, Timestamp};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
-use uuid::Uuid;
 
 use super::Origin;
 
@@ -44,13 +43,18 @@ pub const MEMBERS: [&str; 10] = [
 
 impl EventObject<'_> {
     /// The event, or why it is none.
-    pub(super) fn into_event(self, payload: Bytes, origin: &Origin<'_>) -> Result<Event, String> {
+    pub(super) fn into_event(
+        self,
+        position: usize,
+        payload: Bytes,
+        origin: &Origin<'_>,
+    ) -> Result<Event, String> {
         let missing = |member: &str| format!("`{member}` has no value");
         let client = self.client.and_then(Text::non_empty);
         Ok(Event {
             id: match self.id.and_then(Text::non_empty) {
                 Some(id) => id.into(),
-                None => Uuid::new_v4().to_string(),
+                None => origin.new_id(position).to_string(),
             },
             received_at: origin.received_at,
             occurred_at: self.occurred_at.map_or(origin.received_at, |time| time.0),

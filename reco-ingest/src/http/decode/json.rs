@@ -39,6 +39,7 @@ pub enum Framing {
 ///     endpoint: "queue",
 ///     tenant: Some("shop-1"),
 ///     received_at: "2024-05-01T12:00Z".parse()?,
+///     request: None,
 ///     max_events: 100,
 /// };
 /// let body = r#"[{"kind":"detail","client":7,"item":"hat","colour":"red"},{"kind":"detail"}]"#;
@@ -58,8 +59,13 @@ pub fn json(body: &Bytes, framing: Framing, origin: &Origin<'_>) -> Result<Decod
         .and_then(|text| match text.trim_ascii_start().as_bytes().first() {
             None => Err("the body is empty".to_owned()),
             Some(b'[') => array(body, text, origin),
-            Some(_) => one(text, body.slice_ref(text.trim_ascii().as_bytes()), origin)
-                .map(|event| Ok(Decoded::one(event))),
+            Some(_) => one(
+                1,
+                text,
+                body.slice_ref(text.trim_ascii().as_bytes()),
+                origin,
+            )
+            .map(|event| Ok(Decoded::one(event))),
         });
     match whole {
         Ok(decoded) => decoded,
@@ -69,12 +75,17 @@ pub fn json(body: &Bytes, framing: Framing, origin: &Origin<'_>) -> Result<Decod
 }
 
 // One pass over the text.
-fn one(text: &str, payload: Bytes, origin: &Origin<'_>) -> Result<reco_core::Event, String> {
+fn one(
+    position: usize,
+    text: &str,
+    payload: Bytes,
+    origin: &Origin<'_>,
+) -> Result<reco_core::Event, String> {
     let mut deserializer = Deserializer::from_str(text);
     let object = EventObject::deserialize(&mut deserializer)
         .and_then(|object| deserializer.end().map(|()| object))
         .map_err(|error| error.to_string())?;
-    object.into_event(payload, origin)
+    object.into_event(position, payload, origin)
 }
 
 // Whether a body that is no event and no array holds events by lines. One that is a JSON value after all
@@ -93,7 +104,7 @@ fn by_line(body: &Bytes, origin: &Origin<'_>) -> Result<Decoded, TooMany> {
         let payload = body.slice_ref(line);
         let event = std::str::from_utf8(line)
             .map_err(not_utf8)
-            .and_then(|text| one(text, payload.clone(), origin));
+            .and_then(|text| one(number, text, payload.clone(), origin));
         decoded.take(number, payload, event, origin);
         decoded.check(origin)?;
     }
@@ -157,7 +168,7 @@ impl<'de> Visitor<'de> for &mut Elements<'_> {
                 break;
             };
             let payload = self.body.slice_ref(element.get().as_bytes());
-            let event = one(element.get(), payload.clone(), self.origin);
+            let event = one(position, element.get(), payload.clone(), self.origin);
             self.decoded.take(position, payload, event, self.origin);
             if let Err(too_many) = self.decoded.check(self.origin) {
                 self.too_many = Some(too_many);

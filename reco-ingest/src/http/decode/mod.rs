@@ -14,6 +14,7 @@ mod pixel;
 
 use bytes::Bytes;
 use reco_core::{Event, Record, Timestamp};
+use uuid::Uuid;
 
 use crate::sink::DeadLetter;
 
@@ -30,8 +31,20 @@ pub struct Origin<'a> {
     pub tenant: Option<&'a str>,
     /// When it was received.
     pub received_at: Timestamp,
+    /// What names the request, if something does: events that have no id of their own get one that is
+    /// made of it and their position, so that the same request makes the same events.
+    pub request: Option<Uuid>,
     /// The most events and dead letters that are made of it.
     pub max_events: usize,
+}
+
+impl Origin<'_> {
+    /// The id of an event that has none, at a position in the body from 1.
+    fn new_id(&self, position: usize) -> Uuid {
+        self.request.map_or_else(Uuid::new_v4, |request| {
+            Uuid::new_v5(&request, position.to_string().as_bytes())
+        })
+    }
 }
 
 /// What a body says.

@@ -1,5 +1,7 @@
 //! [`pixel`]: hits in the keys of Google Analytics' Measurement Protocol v1.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::{Decoded, Origin, TooMany, lines};
@@ -22,6 +24,7 @@ use crate::pixel::Hit;
 ///     endpoint: "/pixel",
 ///     tenant: None,
 ///     received_at: "2024-05-01T12:00Z".parse()?,
+///     request: None,
 ///     max_events: 100,
 /// };
 /// let decoded = pixel(&"cid=c1&t=pageview\nt=pageview".into(), &origin)?;
@@ -33,8 +36,11 @@ pub fn pixel(body: &Bytes, origin: &Origin<'_>) -> Result<Decoded, TooMany> {
     let mut decoded = Decoded::default();
     for (number, line) in lines(body) {
         let payload = body.slice_ref(line);
-        let events = Hit::parse(line)
-            .and_then(|hit| hit.events(origin.tenant, origin.received_at, payload.clone()));
+        let events = Hit::parse(line).and_then(|mut hit| {
+            hit.request_id
+                .get_or_insert_with(|| Cow::Owned(origin.new_id(number).to_string()));
+            hit.events(origin.tenant, origin.received_at, payload.clone())
+        });
         match events {
             Ok(events) => decoded.events.extend(events),
             Err(error) => decoded.bury(number, payload, &error.to_string(), origin),

@@ -5,6 +5,7 @@ fn origin() -> Origin<'static> {
         endpoint: "/collect",
         tenant: None,
         received_at: "2024-05-01T12:00Z".parse().unwrap(),
+        request: None,
         max_events: 100,
     }
 }
@@ -149,6 +150,7 @@ fn what_is_left_out_is_null_or_when_it_was_received() {
 #[test]
 fn a_body_of_too_many_events_is_refused() {
     let origin = Origin {
+        request: None,
         max_events: 2,
         tenant: Some("t"),
         ..origin()

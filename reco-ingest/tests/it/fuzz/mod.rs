@@ -45,6 +45,7 @@ fn origin() -> Origin<'static> {
         endpoint: "/collect",
         tenant: None,
         received_at: Timestamp::UNIX_EPOCH,
+        request: None,
         max_events: 1000,
     }
 }
