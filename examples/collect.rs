@@ -57,11 +57,10 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     // ## What a library never does
     //
-    // Logs, sockets, signals and the environment belong to the host.
+    // Logs, sockets, signals and the environment belong to the host. `RUST_LOG` says what is logged.
+    let filter = EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-        )
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("warn,collect=info")))
         .with_writer(std::io::stderr)
         .init();
     metric::describe();

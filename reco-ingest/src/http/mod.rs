@@ -22,7 +22,7 @@
 //!
 //! Which of the three forms a JSON body has is seen from the body, whatever its content type is, because
 //! `navigator.sendBeacon` has to send `text/plain` where it must not ask first (a CORS preflight). Only
-//! `application/x-ndjson` says that every line is an event of its own.
+//! `application/x-ndjson` says that every line is an event of its own. A compressed body is not unpacked.
 //!
 //! # An event in JSON
 //!
@@ -72,6 +72,11 @@
 //! [`Collector::builder`] takes any sink, which knows nothing of requests: there, what is sent twice is
 //! there twice, under the same ids.
 //!
+//! # Clients that go away
+//!
+//! Writing is a task of its own: once a request is read, what it holds is written, also when its client goes
+//! away meanwhile and the future that serves it is dropped.
+//!
 //! # Overload
 //!
 //! Bodies that are being read, and what they hold while it is written, count against
@@ -99,9 +104,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Method, header};
+
 use axum::routing::get;
 use axum::routing::post;
 use reco_core::{Event, EventSink, Timestamp};
+//!
+use axum::routing::{get, post};
+use reco_core::{EventSink, Timestamp};
 use tokio::sync::Semaphore;
 use tower_http::cors::{Any, CorsLayer};
 

@@ -29,6 +29,9 @@
 //! A hit without `cid`, or without both `t` and `pa`, says of nobody or nothing and is no event; nor is
 //! one whose number or time cannot be read, or that has too many products or repeats too much in them.
 //! The collector makes it a dead letter.
+//!
+//! The collector keeps no headers: the address and the browser of a user are in the payload if the snippet
+//! sends them, and nowhere else. A host that wants them has [`Hit::or_headers`].
 
 mod events;
 mod keys;

@@ -114,8 +114,10 @@ fn check(query: &str, expected: &[&str]) {
             let item = event.item.as_ref().map_or("-", |item| item.as_str());
             let price = event
                 .price
-                .map_or("-".to_owned(), |price| price.to_string());
-            let quantity = event.quantity.map_or("-".to_owned(), |n| n.to_string());
+                .map_or_else(|| "-".to_owned(), |price| price.to_string());
+            let quantity = event
+                .quantity
+                .map_or_else(|| "-".to_owned(), |n| n.to_string());
             format!("{} {} {item} {price}×{quantity}", event.id, event.kind)
         })
         .collect();
