@@ -42,6 +42,10 @@ async fn main() -> Result<(), lambda_http::Error> {
     lambda_http::run(collector.router()).await
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment is how a function is configured"
+)]
 async fn open<E: Record>(variable: &str) -> anyhow::Result<DeltaTable<E>> {
     let url = std::env::var(variable).with_context(|| format!("`{variable}` is not set"))?;
     // Only what the store understands: a table refuses options that nobody knows.

@@ -105,12 +105,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{Method, header};
 
-use axum::routing::get;
-use axum::routing::post;
-use reco_core::{Event, EventSink, Timestamp};
-//!
 use axum::routing::{get, post};
-use reco_core::{EventSink, Timestamp};
+use reco_core::{Event, EventSink, Timestamp};
 use tokio::sync::Semaphore;
 use tower_http::cors::{Any, CorsLayer};
 

@@ -117,6 +117,7 @@ async fn answered(
 }
 
 // Whoever waits gets no answer, and fails.
+#[expect(clippy::print_stderr, reason = "why the test that waits has failed")]
 async fn failed(State(shared): State<Arc<Shared>>, body: String) -> StatusCode {
     eprintln!("the function failed: {body}");
     shared.waiting.lock().unwrap().clear();
