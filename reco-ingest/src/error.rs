@@ -146,6 +146,14 @@ pub enum Error {
         /// The nearest name that the file has.
         nearest: Option<String>,
     },
+    /// A hit of a pixel cannot be read, or is no event.
+    #[error("key `{key}` of the hit: {reason}")]
+    Hit {
+        /// The key that it is about.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A mapping or a setting cannot be used.
     #[error("the {of} is invalid: {reason}")]
     InvalidConfig {

@@ -12,6 +12,8 @@
 //! * [`Replayer`]: what was written, again, into any sink, at full speed or as it came.
 //! * [`import`]: CSV, JSON Lines and Parquet files by a declared mapping, and mappings of well-known
 //!   data sets.
+//! * `http` (feature `http`): a collector, an axum router that takes events as JSON or as hits of a
+//!   [`pixel`](https://developers.google.com/analytics/devguides/collection/protocol/v1).
 //!
 //! The crates whose types are in these signatures are re-exported: [`deltalake`], and through
 //! `reco-core` Arrow and `object_store`.
@@ -26,11 +28,17 @@ pub mod http;
 pub mod import;
 pub mod memory;
 pub mod metric;
+#[cfg(feature = "http")]
+pub mod pixel;
 pub mod privacy;
 pub mod replay;
 pub mod sink;
 
+#[cfg(feature = "http")]
+pub use axum;
 pub use deltalake;
+#[cfg(feature = "lambda")]
+pub use lambda_http;
 #[cfg(feature = "prometheus")]
 pub use metrics_exporter_prometheus;
 

@@ -14,6 +14,8 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// The label that names the sink or table.
 pub const TABLE: &str = "table";
+/// The label that names the tenant, where one is configured; empty otherwise.
+pub const TENANT: &str = "tenant";
 
 /// Counter: records that a sink has acknowledged.
 pub const ACCEPTED: &str = "reco_ingest_accepted_total";

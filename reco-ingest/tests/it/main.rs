@@ -13,9 +13,15 @@ mod faults;
 mod faulty;
 mod folder;
 mod forget;
+#[cfg(feature = "http")]
+mod fuzz;
+#[cfg(feature = "http")]
+mod http;
 mod identity;
 mod import;
 mod kill;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod maintenance;
 mod metrics;
 mod presets;
