@@ -8,6 +8,7 @@ passes. NAMEs choose some of the tests.
 """
 import argparse
 import inspect
+import json
 import os
 import pathlib
 import sys
@@ -25,12 +26,17 @@ TESTS = {name: test for module in (recording, delivery, shop) for name, test in 
          if inspect.isfunction(test) and test.__module__ == module.__name__ and not name.startswith("_")}
 
 
+# Where the table keeps what an event says.
+COLUMNS = {"kind": "kind", "client": "client_id", "session": "session_id", "item": "item_id", "query": "query",
+           "price": "price", "quantity": "quantity", "currency": "currency"}
+
+
 class World:
     """What a test gets: the browser, the servers, and tabs whose uncaught exceptions fail it."""
 
     def __init__(self, browser, site, collector, screenshots):
         self.browser, self.site, self.collector, self.screenshots = browser, site, collector, screenshots
-        self.endpoint = f"{collector.url}/collect"
+        self.endpoint = collector.endpoint
         self.tabs = []
 
     def shopper(self):
@@ -65,17 +71,32 @@ def check_headers(collector):
     assert exposed == "*" or "retry-after" in exposed, f"`Retry-After` is hidden from pages: {headers}"
 
 
-def check_table(table, ids):
-    """Every event that was answered 2xx is in the table."""
+def check_answers(requests):
+    """The collector could read every event that the browser made."""
+    for request in requests:
+        if request.status < 300:
+            answer = json.loads(request.body)
+            assert (answer["accepted"], answer["dead_lettered"]) == (len(request.events), 0), answer
+
+
+def check_table(table, events):
+    """Every event that was answered 2xx is in the table, as it was sent."""
     try:
         from deltalake import DeltaTable
     except ImportError:
         print("the package `deltalake` is not installed: the table was not read")
         return
-    rows = DeltaTable(str(table)).to_pyarrow_table(columns=["id"])["id"].to_pylist()
-    missing = ids - set(rows)
+    rows = DeltaTable(str(table)).to_pyarrow_table().to_pylist()
+    by_id = {row["id"]: row for row in rows}
+    missing = events.keys() - by_id.keys()
     assert not missing, f"{len(missing)} acknowledged events are not in the table: {sorted(missing)[:3]}"
-    print(f"the table holds all {len(ids)} acknowledged events; {len(rows) - len(set(rows))} rows repeat an id")
+    for name, event in events.items():
+        row = by_id[name]
+        assert json.loads(row["payload"]) == event, (row, event)
+        for member, column in COLUMNS.items():
+            assert row[column] == event.get(member), (column, row, event)
+        assert round(row["occurred_at"].timestamp() * 1000) == event["occurred_at"], (row, event)
+    print(f"the table holds all {len(events)} acknowledged events; {len(rows) - len(by_id)} rows repeat an id")
 
 
 def main():
@@ -95,7 +116,7 @@ def main():
     if args.screenshots:
         args.screenshots.mkdir(parents=True, exist_ok=True)
 
-    failed, acknowledged = [], set()
+    failed, acknowledged = [], {}
     with tempfile.TemporaryDirectory(prefix="reco-collect-") as folder:
         real = servers.RealCollector(args.collector, folder) if args.collector else None
         collector = servers.Collector(real.url if real else None)
@@ -109,18 +130,18 @@ def main():
                     TESTS[name](world)
                     exceptions = [text for tab in world.tabs for text in tab.exceptions]
                     assert not exceptions, f"uncaught in a page: {exceptions}"
+                    check_answers(collector.requests)
                     print(f"ok      {name} ({time.monotonic() - started:.1f} s)")
                 except Exception as error:  # One broken test must not hide the others.
                     trace = error.__traceback__.tb_next or error.__traceback__
                     print(f"FAILED  {name}, line {trace.tb_lineno}: {type(error).__name__}: {error}")
                     failed.append(name)
-                if real:
-                    acknowledged.update(event["id"] for event in collector.accepted())
+                acknowledged.update((event["id"], event) for event in collector.accepted())
                 for tab in world.tabs:
                     tab.leave()
         if real:
             check_headers(real)
-            assert real.stop(), "the collector did not end well"
+            assert real.stop(), f"the collector did not end well: {real.log.read_text()[-2000:]}"
             check_table(real.table, acknowledged)
     print(f"{len(args.tests or TESTS) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0

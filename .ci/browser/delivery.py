@@ -203,7 +203,7 @@ def storage_that_is_blocked_does_not_matter(world):
     world.collector.wait_for_events(1)
     tab.reload()
     events = world.collector.wait_for_events(2)
-    assert [len({event[name] for event in events}) for name in ("client", "session")] == [1, 1], "kept in cookies"
+    assert [len({event[name] for event in events}) for name in ("client", "session")] == [1, 1], f"kept in cookies: {events}"
     tab.until("reco.status().queued === 0")
 
 

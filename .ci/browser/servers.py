@@ -63,41 +63,45 @@ def pages(folder, collector):
             file = folder / address.path.lstrip("/")
             if file.parent != folder or not file.is_file():
                 return self.answer(404, {}, b"")
-            body = re.sub(rb'data-endpoint="[^"]*"', f'data-endpoint="{collector.url}/collect"'.encode(), file.read_bytes())
+            body = re.sub(rb'data-endpoint="[^"]*"', f'data-endpoint="{collector.endpoint}"'.encode(), file.read_bytes())
             self.answer(200, {"Content-Type": types[file.suffix] + "; charset=utf-8"}, body)
 
     return Server(Pages)
 
 
 class Collector(Server):
-    """Takes events on any path; `plan` says what to answer: None to accept, else (status, headers).
+    """Takes the events of one test; `plan` says what to answer: None to accept, else (status, headers).
 
-    Accepting is left to a real collector if there is one `behind`."""
+    Accepting is left to a real collector if there is one `behind`. The endpoint is another for each test, so that what
+    a page of an earlier one still sends is not taken for the next one's."""
 
     def __init__(self, behind=None):
         self.behind = behind
+        self.n_tests = 0
         self.changed = threading.Condition()
-        self.reset()
         collector = self
 
         class Collect(Handler):
             def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                path, _, query = self.path.partition("?")
+                if f"{collector.url}{path}" != collector.endpoint:
+                    return self.answer(503, CORS, b"")
                 with collector.changed:
                     collector.at_once += 1
                     collector.most_at_once = max(collector.most_at_once, collector.at_once)
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 planned = collector.plan(json.loads(body))
                 if planned:
                     status, headers, answer = planned[0], {**CORS, **planned[1]}, b""
                 elif collector.behind:
-                    status, headers, answer = forward(collector.behind, self.path, self.headers, body)
+                    status, headers, answer = forward(collector.behind, f"/collect?{query}", self.headers, body)
                 else:
                     status, headers = 202, {**CORS, "Content-Type": "application/json"}
                     answer = json.dumps({"accepted": len(json.loads(body)), "dead_lettered": 0}).encode()
                 with collector.changed:
                     collector.requests.append(Request(
-                        time.monotonic(), self.headers.get("Sec-Fetch-Mode"), urllib.parse.urlsplit(self.path).query,
-                        self.headers.get("Content-Type"), json.loads(body), status, answer))
+                        time.monotonic(), self.headers.get("Sec-Fetch-Mode"), query, self.headers.get("Content-Type"),
+                        json.loads(body), status, answer))
                     collector.at_once -= 1
                     collector.changed.notify_all()
                 self.answer(status, headers, answer)
@@ -107,9 +111,12 @@ class Collector(Server):
                 self.answer(204, {**CORS, "Access-Control-Allow-Headers": "*"}, b"")
 
         super().__init__(Collect)
+        self.reset()
 
     def reset(self):
         with self.changed:
+            self.n_tests += 1
+            self.endpoint = f"{self.url}/{self.n_tests}/collect"
             self.requests, self.preflights, self.at_once, self.most_at_once = [], 0, 0, 0
             self.plan = lambda events: None
 
@@ -151,15 +158,16 @@ class RealCollector:
     """The example `collect`, as a process of its own that writes the table below `folder`."""
 
     def __init__(self, binary, folder):
-        self.table = pathlib.Path(folder) / "events"
-        self.process = subprocess.Popen(
-            [binary, "--listen", "127.0.0.1:0", "--table", str(self.table)], stdout=subprocess.PIPE, text=True)
+        self.table, self.log = pathlib.Path(folder) / "events", pathlib.Path(folder) / "collect.log"
+        command = [binary, "--listen", "127.0.0.1:0", "--table", str(self.table)]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         for line in self.process.stdout:
             if found := re.search(r"listening on (http://\S+)", line):
                 self.url = found[1].rstrip("/")
                 break
         else:
-            raise AssertionError(f"{binary} ended with {self.process.wait()} before it listened")
+            raise AssertionError(f"{binary} ended with {self.process.wait()}: {self.log.read_text()[-2000:]}")
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
 
     def stop(self):

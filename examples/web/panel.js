@@ -64,7 +64,7 @@
     const [text, tone] = stateOf(status);
     Object.assign(part("state"), { textContent: text, className: `state ${tone}` });
     const short = (id) => (id ? `${id.slice(0, 8)}…` : "none");
-    part("ids").textContent = `client ${short(status.client)}  session ${short(status.session)}`;
+    part("ids").textContent = `client ${short(status.client)} · session ${short(status.session)}`;
     part("consent").textContent = status.consent ? "Withdraw consent" : "Agree";
     part("flush").hidden = part("forget").hidden = !status.consent;
     panel.querySelector(".empty").hidden = list.children.length > 0;

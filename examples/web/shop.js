@@ -47,7 +47,7 @@
         html: `<p class="crumbs"><a href="#/">All</a> / <a href="#/category/${product.category}">${product.category}</a></p>
           <section class="item">${picture(product)}<div><h1>${product.name}</h1><p>${product.text}</p>
           <p class="price">${money(product.price)}</p><button data-add="${id}">Add to cart</button></div></section>
-          <h2 class="more">More for the ${product.category.toLowerCase()}</h2>${grid(others)}`,
+          <h2 class="more">More in ${product.category}</h2>${grid(others)}`,
         record: () => reco.detail(id, { price: product.price, currency: CURRENCY }),
       };
     },
@@ -84,6 +84,7 @@
     document.title = view.title;
     main.innerHTML = view.html;
     document.getElementById("cart-count").textContent = [...cart.values()].reduce((sum, n) => sum + n, 0);
+    document.querySelector("#search input").value = name === "search" ? rest.join("/") : "";
     scrollTo(0, 0);
     record = view.record;
     record();
