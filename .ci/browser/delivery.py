@@ -1,6 +1,7 @@
 """How events reach the collector: retries, reloads, beacons, tabs, and browsers that store nothing."""
 import collections
 import email.utils
+import threading
 import time
 
 
@@ -97,6 +98,41 @@ def a_hidden_page_sends_one_beacon(world):
     assert beacon.mode == "no-cors" and {event["id"] for event in beacon.events} == ids
     tab.js("reco.flush()")
     assert [request.mode for request in world.collector.requests] == ["no-cors", "cors"]
+
+
+def a_second_tab_waits_for_its_turn(world):
+    _second_tab(world, world.page, "navigator.locks.query().then(({ pending }) => pending.length === 1)")
+
+
+def a_second_tab_waits_without_locks_too(world):
+    site = world.site.url.replace("127.0.0.1", "shop.test")
+    # The second tab has come back without sending; it tries again when the lease has run out.
+    _second_tab(world, lambda **attributes: world.page(**attributes).replace(world.site.url, site), "!waiting")
+
+
+def _second_tab(world, page, waits):
+    """One tab's request is held until the other one, which wants to send the same queue, `waits`."""
+    shopper = world.shopper()
+    go_on, held = threading.Event(), threading.Event()
+
+    def plan(events):
+        held.set()
+        go_on.wait(30)
+
+    world.collector.plan = plan
+    first, second = (world.tab(shopper, page(delay=600_000, timeout=5000, n=n)) for n in range(2))
+    try:
+        ids = _record(first, 5)
+        first.js("reco.flush(), null")
+        assert held.wait(30)
+        second.until("reco.status().queued === 5 && (!!navigator.locks || localStorage.getItem('reco.lease') !== null)")
+        second.js("waiting = true, reco.flush().then(() => { waiting = false; }), null")
+        second.until(waits)
+    finally:
+        go_on.set()
+    second.until("!waiting && reco.status().queued === 0")
+    events = world.collector.wait_for_events(5)
+    assert {event["id"] for event in events} == ids and world.collector.most_at_once == 1
 
 
 def two_tabs_share_one_queue(world):
