@@ -143,6 +143,13 @@ def nothing_is_stored_or_sent_without_consent(world):
     assert len(world.collector.requests) == 2
 
 
+def nothing_is_stored_without_consent_and_tls(world):
+    site = world.site.url.replace("127.0.0.1", "shop.test")
+    tab = world.tab(world.shopper(), world.page(consent="ask", delay=0).replace(world.site.url, site))
+    tab.js("reco.pageview(), reco.flush()")
+    assert tab.js("[localStorage.length, document.cookie]") == [0, ""]
+
+
 def forgetting_leaves_nothing(world):
     world.collector.plan = lambda events: (503, {})
     tab = world.tab(world.shopper(), world.page(delay=20))

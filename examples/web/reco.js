@@ -37,7 +37,7 @@
     now: () => Date.now(), //  the clock, in ms
   };
   const LONGEST_WAIT = 3600e3; // ms; no `Retry-After` and no clock set back may silence a browser for longer.
-  const SETTLING = 50; //         ms until other tabs have surely seen what was written to localStorage.
+  const SETTLING = 50; //         ms in which other tabs see what was written to localStorage; they may be other processes.
 
   const tab = uuid();
   const totals = { sent: 0, rejected: 0, withheld: 0 }; // Numbers of events, of this page.
@@ -103,7 +103,7 @@
 
   // ## Who, and since when
 
-  /** A random UUID. `randomUUID` is missing on pages without TLS. */
+  /** A random UUID. Pages without TLS have no `randomUUID`. */
   function uuid() {
     if (crypto.randomUUID) return crypto.randomUUID();
     const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -198,7 +198,7 @@
   /** Sends the queue, batch after batch, until it is empty or the collector wants a pause. */
   function flush() {
     if (sending) schedule(config.delay); // What came in the meantime may have missed the last batch.
-    else sending = (async () => {
+    else if (allowed() && names("event.").length) sending = (async () => {
       try { while (await exclusively(sendBatch)); } catch (error) { warn("sending failed", error); }
       sending = null;
     })();
@@ -241,26 +241,28 @@
 
     const { status } = answer, count = batch.names.length;
     const hopeless = status >= 400 && status < 500 && ![408, 425, 429].includes(status);
-    let retryAt = null;
+    let kept = false, retryAt = null;
     if (status >= 200 && status < 300) {
       batch.names.forEach(remove);
       totals.sent += count;
       remove("retry");
       if (answer.body && answer.body.dead_lettered) warn("the collector could not read all events", answer.body.reasons);
     } else if (status === 413 && count > 1) {
+      kept = true;
       batchLimit = Math.ceil(count / 2);
     } else if (hopeless) { // The same bytes would be refused for ever.
       batch.names.forEach(remove);
       totals.rejected += count;
       warn(`the collector refused ${count} events with status ${status}; they were dropped`);
     } else {
+      kept = true;
       const n = getJson("retry", { n: 0 }).n + 1;
       const pause = Math.min(config.maxBackoff, config.backoff * 2 ** (n - 1)) * (0.5 + Math.random() / 2);
       retryAt = config.now() + answer.retryAfter + pause;
       put("retry", JSON.stringify({ n, at: retryAt })); // Other tabs and the next page wait, too.
     }
     lastAnswer = { status, at: config.now(), events: count };
-    emit("answered", { status, ids: batch.names.map(idOf), kept: retryAt !== null || status === 413 && count > 1, retryAt, body: answer.body });
+    emit("answered", { status, ids: batch.names.map(idOf), kept, retryAt, body: answer.body });
     if (retryAt !== null) schedule(retryAt - config.now());
     return retryAt === null;
   }
@@ -305,9 +307,7 @@
   /** A pause in ms between nothing and `most`; nothing if it is no number. */
   const limited = (ms, most) => Math.min(Math.max(ms, 0), most) || 0;
 
-  function warn(...words) {
-    console.warn("reco:", ...words);
-  }
+  const warn = (...words) => console.warn("reco:", ...words);
 
   /** Tells the page, for those who want to watch: `addEventListener("reco", (e) => e.detail)`. */
   function emit(type, detail) {
@@ -325,20 +325,16 @@
 
   const methods = {
     pageview: (fields) => record("pageview", fields),
-    /** `detail("sku", { price, currency })`: an item's page was opened. */
-    detail: about("detail"),
-    /** `click("sku")`: an item was clicked in a list. */
-    click: about("click"),
-    /** `add("sku", { price, quantity, currency })`: into the cart. */
-    add: about("add"),
-    /** `remove("sku", { quantity })`: out of the cart. */
-    remove: about("remove"),
+    detail: about("detail"), // ("sku", { price, currency }): an item's page was opened
+    click: about("click"), //   ("sku"): an item was clicked in a list
+    add: about("add"), //       ("sku", { price, quantity, currency }): into the cart
+    remove: about("remove"), // ("sku", { quantity }): out of the cart
     /** `purchase([{ item, price, quantity }], { currency, transaction })`: one event per line of the order. */
     purchase: (lines, order) => [].concat(lines || []).map((line) => about("purchase")(line.item, { ...order, ...line })),
     search: (query, fields) => record("search", { ...fields, query: String(query) }),
     /** `custom("newsletter", { … })`: anything else; the fields live on in the payload. */
     custom: (name, fields) => record("custom", { ...fields, name: String(name) }),
-    /** The shopper's choice, remembered; `false` also forgets all that is stored. What was done before is not recorded. */
+    /** The shopper's choice, remembered; `false` also forgets. What was done before is not recorded. */
     consent(given) {
       const before = allowed();
       if (!given) methods.forget();
@@ -346,7 +342,7 @@
       emit("consent", { given: Boolean(given) });
       if (given && !before && config.pageview) methods.pageview();
     },
-    /** Removes ids, session and queue from this browser, but a refusal; returns the client id, for the erasure of stored events. */
+    /** Removes ids and queue from this browser, but a refusal; returns the client id, to erase what is stored elsewhere. */
     forget() {
       const id = get("client");
       SMALL.concat(names("")).filter((name) => name !== "consent" || get(name) !== "no").forEach(remove);
@@ -355,7 +351,7 @@
     },
     /** Sends now what is queued, as far as the collector allows. */
     flush,
-    /** What is known and how it goes: ids, numbers of events (`sent`, `rejected`, `withheld`: of this page), the last answer. */
+    /** Ids, numbers of events (`sent`, `rejected` and `withheld` are those of this page) and the last answer. */
     status: () => ({
       consent: allowed(), client: get("client"), session: getJson("session", { id: null }).id,
       queued: names("event.").length, dropped: Number(get("dropped")) || 0, ...totals,
@@ -380,7 +376,8 @@
   };
 
   const waiting = window.reco || [];
-  const reco = { push: (...calls) => calls.forEach(([name, ...args]) => (reco[name] || (() => warn(`no method \`${name}\``)))(...args)) };
+  const unknown = (name) => () => warn(`there is no method \`${name}\``);
+  const reco = { push: (...calls) => calls.forEach(([name, ...args]) => (reco[name] || unknown(name))(...args)) };
   for (const [name, method] of Object.entries({ init, ...methods })) reco[name] = guarded(name, method);
   window.reco = reco;
 
@@ -392,9 +389,9 @@
   if (script && script.dataset.endpoint) {
     const options = {};
     for (const [name, otherwise] of Object.entries(DEFAULTS)) {
-      const value = script.dataset[name];
-      if (value === undefined || typeof otherwise === "function") continue;
-      options[name] = typeof otherwise === "number" ? Number(value) : typeof otherwise === "boolean" ? value !== "false" : value;
+      const value = script.dataset[name], type = typeof otherwise;
+      if (value === undefined || type === "function") continue;
+      options[name] = type === "number" ? Number(value) : type === "boolean" ? value !== "false" : value;
     }
     reco.init(options);
   }
