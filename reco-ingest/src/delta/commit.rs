@@ -61,8 +61,6 @@ impl<E: Record> DeltaTable<E> {
         self.commit_after(records, id, Last::Any).await
     }
 
-    }
-
     /// Commits the records at the version after the one that is loaded; if another writer takes that
     /// version first, loads again and starts over.
     async fn commit_after(
