@@ -11,6 +11,10 @@ use crate::error::{Error, Result};
 /// Two sinks that write at the same time need two writer names: a table that has seen number 7 of a
 /// writer takes its number 5 for one that is there already.
 ///
+/// The log keeps the last number of each writer for ever, so use few writers. A table with one for
+/// each request can be told to forget them, by its property `delta.setTransactionRetentionDuration`
+/// (`interval 30 days`): a batch that is written again after that time is there twice.
+///
 /// # Examples
 ///
 /// ```

@@ -159,24 +159,42 @@ async fn a_batch_id_is_written_once() {
     );
 }
 
-// So that a table can forget transactions of long ago, which it does if it is told to by
-// `delta.setTransactionRetentionDuration`.
+// A table can be told to forget transactions of long ago, so that its log does not grow with them.
 #[tokio::test]
-async fn a_batch_id_says_when_it_was_written() {
+async fn batch_ids_are_forgotten_after_the_retention_of_the_table() {
     let (store, table) = in_memory().await;
-    let id = BatchId::new("collector-1", 1).unwrap();
+    let id = BatchId::new("request-1", 1).unwrap();
     table.write_batch(&id, events("a", 2)).await.unwrap();
-    let entry = Path::from("raw/events/_delta_log/00000000000000000001.json");
-    let text = store.get(&entry).await.unwrap().bytes().await.unwrap();
-    let text = std::str::from_utf8(&text).unwrap();
-    let actions = text.lines().map(|line| serde_json::from_str(line).unwrap());
-    let txn = actions
-        .into_iter()
-        .find_map(|action: serde_json::Value| action.get("txn").cloned())
-        .unwrap();
-    let stored_at = files(&store, ".parquet").await.remove(0);
-    let stored_at = store.head(&stored_at).await.unwrap().last_modified;
-    assert_eq!(txn["lastUpdated"], stored_at.timestamp_millis());
+    let change = async |version: u64, from: &str, to: &str| {
+        let entry = Path::from(format!("raw/events/_delta_log/{version:020}.json"));
+        let text = store.get(&entry).await.unwrap().bytes().await.unwrap();
+        let text = std::str::from_utf8(&text).unwrap();
+        assert_eq!(text.matches(from).count(), 1, "{text}");
+        let text = text.replace(from, to);
+        store.put(&entry, text.into()).await.unwrap();
+    };
+    let property =
+        r#""configuration":{"delta.setTransactionRetentionDuration":"interval 30 days","#;
+    change(0, r#""configuration":{"#, property).await;
+    let reopened = async || {
+        let table = DeltaTable::open(Arc::clone(&store), "raw/events").await;
+        table.unwrap()
+    };
+    let again = reopened().await.write_batch(&id, events("a", 2)).await;
+    assert_eq!(again.unwrap(), Written::AlreadyThere);
+
+    // The transaction says when it was written, by the store's clock: here, in 1970.
+    let stored = files(&store, ".parquet").await.remove(0);
+    let stored_at = store.head(&stored).await.unwrap().last_modified;
+    let last_updated = |millis: i64| format!(r#""lastUpdated":{millis}"#);
+    change(
+        1,
+        &last_updated(stored_at.timestamp_millis()),
+        &last_updated(0),
+    )
+    .await;
+    let again = reopened().await.write_batch(&id, events("a", 2)).await;
+    assert_eq!(again.unwrap(), Written::Committed { version: 2 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

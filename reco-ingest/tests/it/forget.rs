@@ -346,6 +346,8 @@ async fn values_that_another_engine_put_into_the_log_go() {
 
     let erasure = table.forget(&subject(), now()).await.unwrap();
     assert_eq!((erasure.n_rows, erasure.n_log_entries_deleted), (2, 4));
+    let error = open(&store).await.as_of_version(1).await.unwrap_err();
+    assert!(matches!(error, Error::Log { .. }), "{error}");
     assert_eq!(mentions(&store, CLIENT).await, [""; 0]);
     for table in [open(&store).await, opened_before, table] {
         table.write(events("later", 1)).await.unwrap();

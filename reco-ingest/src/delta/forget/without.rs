@@ -1,6 +1,6 @@
 //! The first step: the table without a person's rows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
 
 use arrow::array::BooleanArray;
@@ -117,7 +117,7 @@ impl<E: Personal> DeltaTable<E> {
         searched: &mut Searched,
         subject: &Subject,
     ) -> Result<Vec<Path>> {
-        let live: HashMap<Path, DataFile> = self
+        let live: BTreeMap<Path, DataFile> = self
             .files_of(state)
             .await?
             .into_iter()
