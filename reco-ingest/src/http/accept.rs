@@ -1,5 +1,6 @@
 //! From a request to what the sinks have accepted.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,8 +117,10 @@ fn sink_failed(sink: &str, error: &Error) -> Refusal {
             retry_after: *retry_after,
         };
     }
-    let source = std::error::Error::source(error).map(ToString::to_string);
-    tracing::error!(sink, %error, source, "a sink refused what was collected");
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    let causes = causes.join(": ");
+    tracing::error!(sink, %error, causes, "a sink refused what was collected");
     Refusal::Failed {
         retry_after: FAILED,
     }
