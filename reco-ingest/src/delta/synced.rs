@@ -56,6 +56,11 @@ impl Synced {
         })
     }
 
+    /// The folder.
+    pub(super) fn root(&self) -> &Path {
+        &self.folders.root
+    }
+
     /// Syncs a folder, so that every name in it that could be seen before is there for good, whoever
     /// made it.
     pub(super) async fn sync_folder(&self, folder: &StorePath) -> Result<()> {

@@ -147,13 +147,10 @@ impl<E: Personal> DeltaTable<E> {
     // A local store writes a file under another name first, `….parquet#1`, which it never lists. A
     // crash leaves it there, whole or in part.
     async fn delete_half_written(&self) -> Result<u64> {
-        let root = self.inner.log.root_url();
-        let Some(folder) = (root.scheme() == "file")
-            .then(|| root.to_file_path().ok())
-            .flatten()
-        else {
+        let Some(local) = &self.inner.local else {
             return Ok(0);
         };
+        let folder = local.root().to_owned();
         tokio::task::spawn_blocking(move || delete_half_written(folder))
             .await
             .map_err(|_| Error::TaskEnded { of: "DeltaTable" })?
