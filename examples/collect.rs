@@ -1,12 +1,13 @@
 //! # A collector in one binary
 //!
 //! A shop's pages send their events here: as JSON to `POST /collect`, or as hits of Google Analytics'
-//! snippet to `/pixel`. They land in a Delta table that any engine reads; what cannot be read lands in a
-//! second one, with its bytes and the reason.
+//! snippet to `/pixel`. They are synced to disk in a spool before the answer, and drain into a Delta table
+//! that any engine reads; what cannot be read lands in a second one, with its bytes and the reason.
 //!
-//! You will see the address that it listens on, and an answer of 202 once an event is stored. Ctrl-C or
+//! You will see the address that it listens on, and an answer of 202 once an event is on disk. Ctrl-C or
 //! SIGTERM stops it: no request is accepted any more, those that are being served are finished, and
-//! everything that was acknowledged is in the table when the process ends.
+//! everything that was acknowledged is in the table when the process ends. Kill it instead, and the next
+//! start finds what was acknowledged in the spool.
 //!
 //! ```sh
 //! cargo run --all-features --example collect -- --listen 127.0.0.1:8080 --table shop/events
@@ -18,13 +19,15 @@ use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use jiff::Timestamp;
-use reco_core::{Event, EventSink, config_from_json};
-use reco_ingest::http::{Collector, TenantConfig};
-use reco_ingest::{DeadLetter, DeltaTable, axum, metric};
+use reco_core::{Event, config_from_json};
+use reco_ingest::http::{self, Collector, TenantConfig};
+use reco_ingest::metrics_exporter_prometheus::PrometheusBuilder;
+use reco_ingest::{DeadLetter, DeltaTable, DrainConfig, SpoolConfig, axum, metric};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -41,6 +44,12 @@ struct Args {
     /// The folder of the table of what cannot be read. Default: the table's with `.dead_letters`.
     #[arg(long, value_name = "DIR")]
     dead_letters: Option<PathBuf>,
+    /// The folder of the spools. Default: the table's with `.spool`.
+    #[arg(long, value_name = "DIR")]
+    spool: Option<PathBuf>,
+    /// The most seconds that an acknowledged event waits for others, to be written to the table together.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    max_age: f64,
     /// A JSON file of the shops that may send: `[{"id": "shop-1", "keys": ["…"], "rate": null}]`.
     #[arg(long, value_name = "FILE")]
     tenants: Option<PathBuf>,
@@ -63,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
         .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("warn,collect=info")))
         .with_writer(std::io::stderr)
         .init();
+    let recorder = PrometheusBuilder::new().install_recorder()?;
     metric::describe();
 
     // ## The tables
@@ -74,17 +84,28 @@ async fn main() -> anyhow::Result<()> {
     let events = DeltaTable::<Event>::open_local(&args.table).await?;
     let dead_letters = DeltaTable::<DeadLetter>::open_local(&dead_letters).await?;
 
+    // ## The spools
+    //
+    // What is acknowledged is on disk: a table that is away, or a process that is killed, loses nothing.
+    let spool = args.spool.clone().unwrap_or_else(|| beside(".spool"));
+    let max_age = Duration::try_from_secs_f64(args.max_age).context("`--max-age` is no time")?;
+    let config = |name: &str| SpoolConfig {
+        drain: DrainConfig {
+            max_age,
+            ..DrainConfig::default()
+        },
+        ..SpoolConfig::at(spool.join(name))
+    };
+    let events = events.spooled(config("events")).await?;
+    let dead_letters = dead_letters.spooled(config("dead_letters")).await?;
+
     // ## The collector
     //
-    // A handle of each sink stays here, to close it in the end.
-    let (events, dead_letters) = (Arc::new(events), Arc::new(dead_letters));
-    let mut builder = Collector::builder(
-        Arc::clone(&events) as Arc<dyn EventSink>,
-        Arc::clone(&dead_letters) as Arc<dyn EventSink<DeadLetter>>,
-        Timestamp::now,
-    )
-    .body_limit(args.body_limit)
-    .in_flight_limit(args.in_flight_limit);
+    // A handle of each spool stays here, to close it in the end.
+    let sinks = (Arc::new(events.clone()), Arc::new(dead_letters.clone()));
+    let mut builder = Collector::builder(sinks.0, sinks.1, Timestamp::now)
+        .body_limit(args.body_limit)
+        .in_flight_limit(args.in_flight_limit);
     if let Some(path) = &args.tenants {
         builder = builder.tenants(tenants(path)?);
     }
@@ -92,23 +113,24 @@ async fn main() -> anyhow::Result<()> {
 
     // ## The server
     //
-    // Standard output has the address and nothing else, so that a script can read it.
+    // `GET /metrics` shows what was counted, to Prometheus. Standard output has the address and nothing else, so that a script can read it.
     let shutdown = stop_signal()?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     writeln!(stdout(), "listening on http://{}", listener.local_addr()?)?;
     stdout().flush()?;
-    axum::serve(listener, collector.router())
+    let routes = collector.router().merge(http::metrics(recorder));
+    axum::serve(listener, routes)
         .with_graceful_shutdown(shutdown)
         .await?;
 
     // ## The end
     //
-    // Clients that went away may have left writes behind. Only then are the sinks flushed.
+    // Clients that went away may have left writes behind. Only then are the spools drained and closed.
     collector.drained().await;
-    events.flush().await?;
-    dead_letters.flush().await?;
+    events.close().await?;
+    dead_letters.close().await?;
     tracing::info!("everything that was acknowledged is in the tables");
     Ok(())
 }

@@ -1,9 +1,13 @@
-//! Landing and replaying events: events per second into and out of the raw Delta table on local disk.
+//! Landing and replaying events: events per second into and out of the raw Delta table on local disk, and
+//! requests per second of the collector.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a bench without its set-up measures nothing"
 )]
+
+mod collect;
+mod load;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::TryStreamExt;
@@ -75,5 +79,5 @@ fn ingest(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, ingest);
+criterion_group!(benches, ingest, collect::collect);
 criterion_main!(benches);
