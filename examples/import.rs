@@ -8,9 +8,10 @@
 //! cargo run --all-features --example import -- <folder of CSV files> <folder for the tables>
 //! ```
 //!
-//! You will see which files were imported and what became of their rows. They have the columns `event_id`, `occurred_at`, `client`, `session`, `kind`, `item`, `query`,
-//! `price`, `quantity` and `currency`. Run it twice: the second time there is nothing left to do. Stop it in
-//! the middle and run it again: it goes on where it was.
+//! You will see which files were imported and what became of their rows. The files have the columns
+//! `event_id`, `occurred_at`, `client`, `session`, `kind`, `item`, `query`, `price`, `quantity` and
+//! `currency`. Run it twice: the second time there is nothing left to do. Stop it in the middle and run it
+//! again: it goes on where it was.
 
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;

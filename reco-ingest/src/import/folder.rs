@@ -132,7 +132,7 @@ impl Import {
     /// use reco_ingest::DeltaTable;
     ///
     /// let (folder, tables) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    /// let row = "session_id\titem_id\ttimestamp\n1\that\t1714564800\n";
+    /// let row = "SessionId\tItemId\tTime\n1\that\t1714564800\n";
     /// std::fs::write(folder.path().join("monday.tsv"), row)?;
     ///
     /// let landing = Landing {
