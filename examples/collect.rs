@@ -26,7 +26,7 @@ use clap::Parser;
 use jiff::Timestamp;
 use reco_core::{Event, config_from_json};
 use reco_ingest::http::{self, Collector, TenantConfig};
-use reco_ingest::metrics_exporter_prometheus::PrometheusBuilder;
+use reco_ingest::metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use reco_ingest::{DeadLetter, DeltaTable, DrainConfig, SpoolConfig, axum, metric};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -120,6 +120,7 @@ async fn main() -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     writeln!(stdout(), "listening on http://{}", listener.local_addr()?)?;
     stdout().flush()?;
+    drop(tokio::spawn(upkeep(recorder.clone())));
     let routes = collector.router().merge(http::metrics(recorder));
     axum::serve(listener, routes)
         .with_graceful_shutdown(shutdown)
@@ -133,6 +134,15 @@ async fn main() -> anyhow::Result<()> {
     dead_letters.close().await?;
     tracing::info!("everything that was acknowledged is in the tables");
     Ok(())
+}
+
+// Without it, the recorder would keep every value of a histogram until somebody asks.
+async fn upkeep(recorder: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        ticks.tick().await;
+        recorder.run_upkeep();
+    }
 }
 
 fn beside(table: &Path, suffix: &str) -> PathBuf {

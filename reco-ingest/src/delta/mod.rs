@@ -60,6 +60,7 @@ mod rewrite;
 mod s3;
 mod scan;
 mod schema;
+mod sorted;
 mod synced;
 mod unsorted;
 mod vacuum;
@@ -85,6 +86,7 @@ use reco_core::{
 use tokio::sync::Mutex;
 use url::Url;
 
+use self::sorted::Sorted;
 use self::synced::Synced;
 use crate::error::{Error, Result};
 
@@ -189,7 +191,8 @@ impl<E: Record> DeltaTable<E> {
     /// prefix is not a path: `a/../b`.
     pub async fn open(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self> {
         let path = StorePath::parse(prefix).map_err(|error| location_error(prefix, error))?;
-        let log = log_at_root(prefix, Arc::new(PrefixStore::new(store, path)))?;
+        let store = Sorted(Arc::new(PrefixStore::new(store, path)));
+        let log = log_at_root(prefix, Arc::new(store))?;
         Self::open_log(prefix, log, None, Durability::Memory).await
     }
 

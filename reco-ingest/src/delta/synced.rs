@@ -347,7 +347,8 @@ pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn sorted(
+/// A listing in the order of names.
+pub(super) fn sorted(
     listing: BoxStream<'static, Result<ObjectMeta>>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
     let all = async move {

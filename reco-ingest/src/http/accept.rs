@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::answer::Accepted;
 use super::decode::{Decoded, Origin, TooMany};
+use super::finished::Finished;
 use super::refusal::Refusal;
 use super::request_id::request_id;
 use super::{Shared, decode};
@@ -64,13 +65,11 @@ impl Shared {
         // The payloads are the body, which is not held a second time.
         self.more_room(&mut room, decoded.n_bytes())
             .map_err(refused)?;
-        // A task of its own: what has begun is finished, also when the client goes away and the
-        // future that serves it is dropped.
         let write = Arc::clone(self).write(request, decoded, room, label.clone());
-        match tokio::spawn(write.in_current_span()).await {
+        match Finished::new(write.in_current_span()).await {
             Ok(written) => written.map_err(refused),
-            Err(error) => {
-                tracing::error!(%error, "a sink panicked");
+            Err(_) => {
+                tracing::error!("a sink panicked");
                 Err(refused(Refusal::Failed {
                     retry_after: FAILED,
                 }))

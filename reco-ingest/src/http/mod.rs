@@ -74,8 +74,8 @@
 //!
 //! # Clients that go away
 //!
-//! Writing is a task of its own: once a request is read, what it holds is written, also when its client goes
-//! away meanwhile and the future that serves it is dropped.
+//! Once a request is read, what it holds is written, also when its client goes away meanwhile: the write then
+//! goes on as a task of its own.
 //!
 //! # Overload
 //!
@@ -92,6 +92,7 @@ mod accept;
 mod answer;
 mod builder;
 pub mod decode;
+mod finished;
 mod landing;
 #[cfg(feature = "prometheus")]
 mod prometheus;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -72,6 +73,8 @@ pub(crate) struct Faulty {
 
 #[derive(Default)]
 struct Plan {
+    /// How long every object takes to be stored.
+    delay: Duration,
     n_operations: AtomicUsize,
     fault: Mutex<Option<(usize, Fault)>>,
     before_entry: Mutex<Option<BoxFuture<'static, ()>>>,
@@ -82,6 +85,18 @@ impl Faulty {
         Self {
             inner,
             plan: Arc::default(),
+        }
+    }
+
+    /// A store without faults that is far away: every object takes so long to be stored.
+    pub(crate) fn distant(inner: Arc<dyn ObjectStore>, delay: Duration) -> Self {
+        let plan = Plan {
+            delay,
+            ..Plan::default()
+        };
+        Self {
+            inner,
+            plan: Arc::new(plan),
         }
     }
 
@@ -105,6 +120,9 @@ impl Faulty {
 
     // What happens to this operation.
     async fn begin(&self, operation: Operation) -> Result<Option<Fault>> {
+        if matches!(operation, Operation::Create | Operation::Put) && !self.plan.delay.is_zero() {
+            tokio::time::sleep(self.plan.delay).await;
+        }
         let planned = *self.plan.fault.lock().unwrap();
         let Some((at, fault)) = planned.filter(|(_, fault)| fault.can_happen_to(operation)) else {
             return Ok(None);

@@ -1,8 +1,8 @@
 //! A collector that is killed at any moment, again and again: what it acknowledged is in the table once.
 //!
-//! The test runs itself as a child process: a server on the loopback that writes what it is sent into a
-//! [`Spooled`](reco_ingest::Spooled) table and answers once that has returned. The parent sends, notes
-//! what was acknowledged, and kills the child with SIGKILL: while it opens, writes, drains or trims.
+//! The test runs itself as a child process: a [`Collector`](http::Collector) on the loopback over spooled tables of events
+//! and dead letters. The parent posts, notes what was acknowledged, and kills the child with SIGKILL: while
+//! it opens, writes, drains or trims.
 //!
 //! Eight kills by default. For more, say how many:
 //!
@@ -11,21 +11,21 @@
 //! ```
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
-use reco_core::{Event, EventSink, RawTable, TimeWindow};
-use reco_ingest::{DeltaTable, DrainConfig, SpoolConfig, Spooled};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use reco_core::{Event, RawTable, Record, TimeWindow, Timestamp};
+use reco_ingest::{DeadLetter, DeltaTable, DrainConfig, SpoolConfig, Spooled, axum, http};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 
-use crate::shop::{collect, event};
+use crate::shop::collect;
 
 const DIR: &str = "RECO_KILL_DIR";
 const KILLS: &str = "RECO_KILLS";
@@ -39,17 +39,19 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The event of an id: its payload follows from it, so that any byte that is changed is noticed.
-fn event_of(id: &str) -> Event {
-    let n_times = 1 + id.len() * 7 % 40;
-    Event {
-        payload: id.repeat(n_times).into_bytes().into(),
-        ..event(id, "2024-05-01T12:00:00Z")
-    }
+/// An event as it is posted: its bytes follow from its id, so that any that is changed is noticed.
+fn event_of(id: &str) -> String {
+    let padding = id.repeat(1 + id.len() * 7 % 40);
+    format!(r#"{{"id":"{id}","kind":"detail","client":"c","padding":"{padding}"}}"#)
 }
 
-async fn open(dir: &Path) -> (DeltaTable, Spooled) {
-    let table = DeltaTable::open_local(dir.join("raw")).await.unwrap();
+/// What is posted and is no event.
+fn letter_of(id: &str) -> String {
+    format!(r#""{id} is no event""#)
+}
+
+async fn open<E: Record>(dir: &Path, name: &str) -> (DeltaTable<E>, Spooled<E>) {
+    let table = DeltaTable::open_local(dir.join(name)).await.unwrap();
     // Small commits all the time, so that kills hit them too.
     let config = SpoolConfig {
         drain: DrainConfig {
@@ -57,34 +59,23 @@ async fn open(dir: &Path) -> (DeltaTable, Spooled) {
             max_age: Duration::from_millis(20),
             ..DrainConfig::default()
         },
-        ..SpoolConfig::at(dir.join("spool"))
+        ..SpoolConfig::at(dir.join(name).with_extension("spool"))
     };
     let sink = table.clone().spooled(config).await.unwrap();
     (table, sink)
 }
 
-/// The child: takes lines of ids, one batch a line, and answers with the line once it is acknowledged.
+/// The child.
 #[tokio::test]
 #[ignore = "it is the child process of the test below"]
 async fn collector() {
-    let dir = variable(DIR).unwrap();
-    let (_table, sink) = open(Path::new(&dir)).await;
+    let dir = PathBuf::from(variable(DIR).unwrap());
+    let (_, events) = open::<Event>(&dir, "events").await;
+    let (_, letters) = open::<DeadLetter>(&dir, "letters").await;
+    let router = http::collect(Arc::new(events), Arc::new(letters), Timestamp::now);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("\nlistening {}", listener.local_addr().unwrap());
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        let sink = sink.clone();
-        drop(tokio::spawn(async move {
-            let (from, mut to) = stream.into_split();
-            let mut lines = BufReader::new(from).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                sink.write(line.split(' ').map(event_of).collect())
-                    .await
-                    .unwrap();
-                to.write_all(format!("{line}\n").as_bytes()).await.unwrap();
-            }
-        }));
-    }
+    axum::serve(listener, router).await.unwrap();
 }
 
 /// The numbers of a seeded generator (splitmix64).
@@ -122,39 +113,36 @@ async fn address(child: &mut Child) -> String {
     }
 }
 
-/// What the parent knows of what it sent.
+/// What the parent knows of what it sent, as the bytes of each event and of what is none.
 #[derive(Default)]
 struct Sent {
     all: HashSet<String>,
     acknowledged: Vec<String>,
 }
 
-/// Sends batches and waits for each to be acknowledged, until the child is gone.
+/// Posts batches and waits for each to be acknowledged, until the child is gone.
 async fn send(
     address: String,
     name: String,
     n_acknowledged: Arc<AtomicUsize>,
     one: Arc<Notify>,
 ) -> Sent {
-    let mut sent = Sent::default();
-    let Ok(stream) = TcpStream::connect(address).await else {
-        return sent;
-    };
-    let (from, mut to) = stream.into_split();
-    let mut answers = BufReader::new(from).lines();
+    let (mut sent, client) = (Sent::default(), reqwest::Client::new());
     for batch in 0.. {
-        let ids: Vec<_> = (0..1 + batch % 3)
-            .map(|i| format!("{name}-{batch}-{i}"))
+        let mut parts: Vec<_> = (0..1 + batch % 3)
+            .map(|i| event_of(&format!("{name}-{batch}-{i}")))
             .collect();
-        let line = ids.join(" ");
-        sent.all.extend(ids.iter().cloned());
-        if to.write_all(format!("{line}\n").as_bytes()).await.is_err() {
-            break;
+        if batch % 4 == 3 {
+            parts.push(letter_of(&format!("{name}-{batch}")));
         }
-        match answers.next_line().await {
-            Ok(Some(answer)) if answer == line => sent.acknowledged.extend(ids),
-            _ => break,
+        sent.all.extend(parts.iter().cloned());
+        let body = format!("[{}]", parts.join(","));
+        let url = format!("http://{address}/collect");
+        match client.post(url).body(body).send().await {
+            Ok(answer) => assert_eq!(answer.status(), 202),
+            Err(_) => break,
         }
+        sent.acknowledged.extend(parts);
         n_acknowledged.fetch_add(1, Ordering::SeqCst);
         one.notify_one();
     }
@@ -211,35 +199,44 @@ async fn a_collector_that_is_killed_keeps_what_it_acknowledged() {
         sent.acknowledged.extend(part.acknowledged);
     }
 
-    let (table, sink) = open(dir.path()).await;
-    sink.close().await.unwrap();
-    let scan = table.scan(TimeWindow::ALL).await.unwrap();
-    let found = collect::<Event>(scan).await.unwrap();
+    let (events, letters) = (
+        drained::<Event>(dir.path(), "events").await,
+        drained::<DeadLetter>(dir.path(), "letters").await,
+    );
+    for event in &events {
+        assert_eq!(event.payload, event_of(&event.id));
+    }
+    let payloads = events.iter().map(|event| &event.payload);
+    let payloads = payloads.chain(letters.iter().map(|letter| &letter.payload));
     let mut times: HashMap<&str, usize> = HashMap::new();
-    for event in &found {
-        assert!(
-            sent.all.contains(&event.id),
-            "`{}` was never sent",
-            event.id
-        );
-        assert_eq!(*event, event_of(&event.id));
-        *times.entry(&event.id).or_default() += 1;
+    for payload in payloads {
+        let payload = std::str::from_utf8(payload).unwrap();
+        assert!(sent.all.contains(payload), "`{payload}` was never sent");
+        *times.entry(payload).or_default() += 1;
     }
     let doubled: Vec<_> = times.iter().filter(|(_, n)| **n > 1).collect();
     assert!(doubled.is_empty(), "there twice: {doubled:?}");
-    let is_there = |id: &&String| times.contains_key(id.as_str());
+    let is_there = |payload: &&String| times.contains_key(payload.as_str());
     let lost: Vec<_> = sent
         .acknowledged
         .iter()
-        .filter(|id| !is_there(id))
+        .filter(|payload| !is_there(payload))
         .collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     assert!(!sent.acknowledged.is_empty());
+    assert!(!letters.is_empty());
     println!(
-        "{n_kills} kills: {} events acknowledged, all in the table once; {} of {} others in it; {} commits",
+        "{n_kills} kills: {} events and dead letters acknowledged, all in the tables once; {} of {} others in them",
         sent.acknowledged.len(),
-        found.len() - sent.acknowledged.len(),
+        times.len() - sent.acknowledged.len(),
         sent.all.len() - sent.acknowledged.len(),
-        table.version().await.unwrap(),
     );
+}
+
+/// What a table holds once its spool is drained.
+async fn drained<E: Record>(dir: &Path, name: &str) -> Vec<E> {
+    let (table, sink) = open::<E>(dir, name).await;
+    sink.close().await.unwrap();
+    let scan = table.scan(TimeWindow::ALL).await.unwrap();
+    collect::<E>(scan).await.unwrap()
 }

@@ -19,11 +19,14 @@ mod fuzz;
 mod http;
 mod identity;
 mod import;
+#[cfg(feature = "http")]
 mod kill;
 #[cfg(feature = "lambda")]
 mod lambda;
 mod maintenance;
 mod metrics;
+#[cfg(all(feature = "http", target_os = "linux"))]
+mod overload;
 mod presets;
 mod privacy;
 #[cfg(feature = "prometheus")]

@@ -52,3 +52,13 @@ pub(crate) async fn ids<T: RawTable>(table: &T, window: TimeWindow) -> Vec<Strin
 pub(crate) fn ids_of(events: &[Event]) -> Vec<String> {
     events.iter().map(|event| event.id.clone()).collect()
 }
+
+/// How many rows a table has.
+pub(crate) async fn count<T: RawTable>(table: &T) -> u64 {
+    let batches = table.scan(TimeWindow::ALL).await.unwrap();
+    let counts = batches.map_ok(|batch| batch.num_rows() as u64);
+    counts
+        .try_fold(0, async |sum, n| Ok(sum + n))
+        .await
+        .unwrap()
+}
