@@ -35,11 +35,13 @@ mod batch_id;
 mod commit;
 mod encode;
 mod files;
+mod folders;
 mod merge;
 mod numbered;
 mod reader;
 mod scan;
 mod schema;
+mod sequence;
 mod synced;
 mod unsorted;
 
@@ -69,9 +71,9 @@ use crate::error::{Error, Result};
 
 pub use batch_id::BatchId;
 pub(crate) use encode::date_of;
+pub(crate) use folders::{sync_ancestors, sync_folder};
 pub use numbered::Numbered;
 pub use scan::Replay;
-pub(crate) use synced::sync_folder;
 
 /// An append-only Delta Lake table of records, events unless said otherwise.
 ///
@@ -282,48 +284,6 @@ impl<E: Record> DeltaTable<E> {
     #[tracing::instrument(level = "debug", skip_all, fields(table = %self.inner.name, writer = id.writer(), sequence = id.sequence(), n_records = records.len()))]
     pub async fn write_batch(&self, id: &BatchId, records: Vec<E>) -> Result<Written> {
         self.commit(records, Some(id)).await
-    }
-
-    /// The number of the last batch that a writer has in the table, if it has any.
-    ///
-    /// What it says outlasts the machine where the table does: on a local path, what another process
-    /// committed and may not have synced yet is synced first.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Log`] if the log cannot be read, [`Error::Store`] if it cannot be synced.
-    pub async fn last_sequence(&self, writer: &str) -> Result<Option<i64>> {
-        let state = self.refresh().await?;
-        let last = self.sequence_in(&state, writer).await?;
-        self.settle().await?;
-        Ok(last)
-    }
-
-    /// The id that the table was given when it was created.
-    pub(crate) async fn id(&self) -> String {
-        self.inner.state.lock().await.metadata().id().to_owned()
-    }
-
-    async fn sequence_in(&self, state: &DeltaTableState, writer: &str) -> Result<Option<i64>> {
-        state
-            .transaction_version(self.inner.log.as_ref(), writer)
-            .await
-            .map_err(|source| self.log_failed("load", source))
-    }
-
-    // What the log was seen to hold is there for good from now on.
-    async fn settle(&self) -> Result<()> {
-        let Some(folder) = &self.inner.local else {
-            return Ok(());
-        };
-        let log = self.inner.log.log_path();
-        folder
-            .sync_folder(log)
-            .await
-            .map_err(|source| Error::Store {
-                path: log.to_string(),
-                source,
-            })
     }
 
     // The state of the table now.
