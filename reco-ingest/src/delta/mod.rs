@@ -49,6 +49,7 @@ mod commit;
 mod compact;
 mod encode;
 mod files;
+mod folders;
 mod forget;
 mod history;
 mod merge;
@@ -60,6 +61,7 @@ mod rewrite;
 mod s3;
 mod scan;
 mod schema;
+mod sequence;
 mod sorted;
 mod synced;
 mod unsorted;
@@ -94,13 +96,13 @@ pub use as_of::AsOf;
 pub use batch_id::BatchId;
 pub use changes::{Change, ChangeStream};
 pub use compact::{CompactConfig, Compaction};
+pub(crate) use folders::{sync_ancestors, sync_folder};
 pub use forget::{Erasure, Personal, Subject};
 pub use numbered::Numbered;
 pub(crate) use packed::{Packed, date_of};
 pub use scan::Replay;
 pub(crate) use scan::{NumberedRows, seq_of};
 pub(crate) use schema::first_seq;
-pub(crate) use synced::sync_folder;
 pub use vacuum::{VacuumConfig, Vacuumed};
 
 /// An append-only Delta Lake table of records, events unless said otherwise.
@@ -326,48 +328,6 @@ impl<E: Record> DeltaTable<E> {
     #[tracing::instrument(level = "debug", skip_all, fields(table = %self.inner.name, writer = id.writer(), sequence = id.sequence(), n_records = records.len()))]
     pub async fn write_batch(&self, id: &BatchId, records: Vec<E>) -> Result<Written> {
         self.commit(records, Some(id)).await
-    }
-
-    /// The number of the last batch that a writer has in the table, if it has any.
-    ///
-    /// What it says outlasts the machine where the table does: on a local path, what another process
-    /// committed and may not have synced yet is synced first.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Log`] if the log cannot be read, [`Error::Store`] if it cannot be synced.
-    pub async fn last_sequence(&self, writer: &str) -> Result<Option<i64>> {
-        let state = self.refresh().await?;
-        let last = self.sequence_in(&state, writer).await?;
-        self.settle().await?;
-        Ok(last)
-    }
-
-    /// The id that the table was given when it was created.
-    pub(crate) async fn id(&self) -> String {
-        self.inner.state.lock().await.metadata().id().to_owned()
-    }
-
-    async fn sequence_in(&self, state: &DeltaTableState, writer: &str) -> Result<Option<i64>> {
-        state
-            .transaction_version(self.inner.log.as_ref(), writer)
-            .await
-            .map_err(|source| self.log_failed("load", source))
-    }
-
-    // What the log was seen to hold is there for good from now on.
-    async fn settle(&self) -> Result<()> {
-        let Some(folder) = &self.inner.local else {
-            return Ok(());
-        };
-        let log = self.inner.log.log_path();
-        folder
-            .sync_folder(log)
-            .await
-            .map_err(|source| Error::Store {
-                path: log.to_string(),
-                source,
-            })
     }
 
     // The state of the table now.

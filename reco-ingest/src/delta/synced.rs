@@ -1,6 +1,5 @@
 //! [`Synced`]: a local folder as an object store that has synced what it says it stored.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{Error as IoError, ErrorKind, Seek, SeekFrom, Write};
@@ -20,6 +19,8 @@ use object_store::{
     Result, UploadPart,
 };
 use uuid::Uuid;
+
+use super::folders::Folders;
 
 /// A local folder as an object store that has synced what it says it stored.
 ///
@@ -43,13 +44,7 @@ pub(super) struct Synced {
 impl Synced {
     /// The store of a folder that exists.
     pub(super) fn new(root: &Path) -> Result<Self> {
-        let folders = Folders {
-            root: root.to_owned(),
-            anchored: Mutex::default(),
-        };
-        folders
-            .anchor_root()
-            .map_err(|error| failed(root, &error))?;
+        let folders = Folders::new(root).map_err(|error| failed(root, &error))?;
         Ok(Self {
             inner: Arc::new(LocalFileSystem::new_with_prefix(root)?),
             folders: Arc::new(folders),
@@ -58,7 +53,7 @@ impl Synced {
 
     /// The folder.
     pub(super) fn root(&self) -> &Path {
-        &self.folders.root
+        self.folders.root()
     }
 
     /// Syncs a folder, so that every name in it that could be seen before is there for good, whoever
@@ -292,59 +287,6 @@ impl MultipartUpload for Upload {
         drop(self.staged.lock().unwrap().take().ok_or_else(ended)?);
         Ok(())
     }
-}
-
-/// Which folders are known to be there after a power loss.
-#[derive(Debug)]
-struct Folders {
-    root: PathBuf,
-    /// Below the root, and synced into the folder that they are in since this process began.
-    anchored: Mutex<HashSet<PathBuf>>,
-}
-
-impl Folders {
-    // The root and those above it may have been made just now, by us or another process.
-    fn anchor_root(&self) -> std::io::Result<()> {
-        sync_folder(&self.root)?;
-        for folder in self.root.ancestors().skip(1) {
-            match sync_folder(folder) {
-                // Whoever may not open a folder has not made one in it.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
-                other => other?,
-            }
-        }
-        Ok(())
-    }
-
-    // Syncs the folder that a file is in.
-    fn sync_parent(&self, file: &Path) -> std::io::Result<()> {
-        file.parent().map_or(Ok(()), |folder| self.sync(folder))
-    }
-
-    // Syncs a folder, and on first sight those between it and the root.
-    fn sync(&self, folder: &Path) -> std::io::Result<()> {
-        sync_folder(folder)?;
-        for inner in folder.ancestors().take_while(|inner| *inner != self.root) {
-            if self.anchored.lock().unwrap().contains(inner) {
-                break;
-            }
-            if let Some(outer) = inner.parent() {
-                sync_folder(outer)?;
-            }
-            self.anchored.lock().unwrap().insert(inner.to_owned());
-        }
-        Ok(())
-    }
-}
-
-/// Syncs the names in a folder to disk.
-///
-/// Windows has no way to do so, and syncs names with the files that they are of.
-pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    if cfg!(windows) {
-        return Ok(());
-    }
-    File::open(folder)?.sync_all()
 }
 
 /// A listing in the order of names.

@@ -200,6 +200,7 @@ async fn what_is_acknowledged_is_drained_by_the_next_open() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::default();
     let table = table_of(&store).await;
+    let table = table.with_durability(Durability::Durable);
     let config = lazy(folder.path());
     let sink = table.clone().spooled(config.clone()).await.unwrap();
     let mut expected = Vec::new();
@@ -493,4 +494,14 @@ fn disk_bytes(folder: &Path) -> u64 {
     files
         .map(|file| file.unwrap().metadata().unwrap().blocks() * 512)
         .sum()
+}
+
+#[tokio::test]
+async fn a_receipt_claims_no_more_than_the_table_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = table_of(&Arc::default()).await;
+    assert_eq!(table.durability(), Durability::Memory);
+    let sink = table.spooled(lazy(folder.path())).await.unwrap();
+    let receipt = sink.write(events("e", 1)).await.unwrap();
+    assert_eq!(receipt.durability, Durability::Memory);
 }

@@ -25,6 +25,9 @@ pub struct SpoolConfig {
     pub dir: PathBuf,
     /// What a record survives once it is acknowledged. Default: [`Durability::Durable`].
     ///
+    /// Receipts say no more than what the table does, since that is where records end: see
+    /// [`DeltaTable::with_durability`](crate::DeltaTable::with_durability).
+    ///
     /// With [`Durability::OsCache`] nothing waits for the disk: what was acknowledged survives the end
     /// of the process, and a power loss may take the whole spool. Nothing less can be asked.
     pub durability: Durability,

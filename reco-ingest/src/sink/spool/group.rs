@@ -133,6 +133,13 @@ mod tests {
     }
 
     #[test]
+    fn a_group_of_the_first_format_is_read() {
+        // Written by `encode` when this format was the newest.
+        let bytes = include_bytes!("group-1.bin");
+        assert_eq!(decode(bytes), Ok(letters(3)));
+    }
+
+    #[test]
     fn any_byte_that_changed_is_noticed() {
         let group = encode(&letters(2)).unwrap();
         for at in 0..group.bytes.len() {

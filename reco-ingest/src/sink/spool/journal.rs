@@ -2,31 +2,24 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use reco_core::BoxError;
-use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
-};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 use uuid::Uuid;
 
+use super::facts::{self, Facts, Owner};
 use super::group::{self, Group};
 use super::room::pages_of;
 use super::storage::{Files, Storage};
-use crate::delta::sync_folder;
+use crate::delta::{sync_ancestors, sync_folder};
 use crate::error::{Error, Result};
 
 /// The groups by their numbers.
 pub(super) const GROUPS: TableDefinition<'_, i64, &[u8]> = TableDefinition::new("groups");
-// What the journal is: see the keys below.
-const FACTS: TableDefinition<'_, &str, &str> = TableDefinition::new("facts");
-const WRITER: &str = "writer";
-const OWNER: &str = "owner";
-const TRIMMED: &str = "trimmed";
 
 const FILE: &str = "spool.redb";
 // Pages are written through, and read once.
@@ -75,24 +68,6 @@ impl std::fmt::Debug for JournalFile {
             .field("db", &self.db)
             .finish_non_exhaustive()
     }
-}
-
-/// Whose journal it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Facts {
-    /// The name of this spool among the writers of the table.
-    writer: String,
-    /// The table.
-    owner: Owner,
-}
-
-/// The table that a journal belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owner {
-    /// The id that the table was given when it was created.
-    pub(super) id: String,
-    /// Where it was when the journal was made.
-    pub(super) name: String,
 }
 
 /// How much is stored and not trimmed.
@@ -167,15 +142,9 @@ impl Journal {
                 table: describe(owner),
             });
         }
-        // The names of the folders that were made for it.
         if sync {
             let whole = std::path::absolute(dir).map_err(failed)?;
-            for folder in whole.ancestors().skip(1) {
-                match sync_folder(folder) {
-                    Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
-                    other => other.map_err(failed)?,
-                }
-            }
+            sync_ancestors(&whole).map_err(failed)?;
         }
         Ok(journal)
     }
@@ -303,7 +272,7 @@ impl Journal {
         let is_new = self.make().map_err(|error| self.failed("open", error))?;
         let opened = self.open_file(&self.path);
         let settled = opened.and_then(|db| {
-            let (facts, trimmed) = settle_facts(&db, self.facts.clone())?;
+            let (facts, trimmed) = facts::settle(&db, self.facts.clone())?;
             Ok((db, facts, trimmed))
         });
         let (db, facts, trimmed) = settled.map_err(|error| self.failed("open", error))?;
@@ -331,7 +300,7 @@ impl Journal {
         let new = self.path.with_extension("new");
         files.remove(&new)?;
         let db = self.open_file(&new)?;
-        settle_facts(&db, self.facts.clone())?;
+        facts::settle(&db, self.facts.clone())?;
         drop(db);
         // Nothing in the old one was acknowledged and is not in the table.
         files.rename(&new, &self.path)?;
@@ -415,45 +384,9 @@ fn write<'a>(
         }
         if let Some(newest) = trimmed.last() {
             table.retain_in(..=newest.sequence, |_, _| false)?;
-            note(&transaction, TRIMMED, &newest.sequence.to_string())?;
+            facts::trimmed(&transaction, newest.sequence)?;
         }
     }
     transaction.commit()?;
-    Ok(())
-}
-
-// Reads whose journal it is, or says so in a new one; and up to which number it was trimmed.
-fn settle_facts(db: &Database, new: Facts) -> Result<(Facts, i64), redb::Error> {
-    let transaction = db.begin_write()?;
-    transaction.open_table(GROUPS)?;
-    let fact = |key: &str| -> Result<Option<String>, redb::Error> {
-        let facts = transaction.open_table(FACTS)?;
-        let value = facts.get(key)?.map(|value| value.value().to_owned());
-        Ok(value)
-    };
-    let (writer, owner, trimmed) = (fact(WRITER)?, fact(OWNER)?, fact(TRIMMED)?);
-    let facts = match (writer, owner) {
-        (Some(writer), Some(owner)) => {
-            let (id, name) = owner.split_once(' ').unwrap_or((&owner, ""));
-            let owner = Owner {
-                id: id.to_owned(),
-                name: name.to_owned(),
-            };
-            Facts { writer, owner }
-        }
-        _ => {
-            note(&transaction, WRITER, &new.writer)?;
-            let owner = format!("{} {}", new.owner.id, new.owner.name);
-            note(&transaction, OWNER, &owner)?;
-            new
-        }
-    };
-    transaction.commit()?;
-    let trimmed = trimmed.and_then(|trimmed| trimmed.parse().ok());
-    Ok((facts, trimmed.unwrap_or(0)))
-}
-
-fn note(transaction: &WriteTransaction, key: &str, value: &str) -> Result<(), redb::Error> {
-    transaction.open_table(FACTS)?.insert(key, value)?;
     Ok(())
 }

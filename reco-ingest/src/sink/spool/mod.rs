@@ -19,6 +19,7 @@
 
 mod config;
 mod drain;
+mod facts;
 #[cfg(test)]
 mod faults;
 mod group;
@@ -39,7 +40,8 @@ use reco_core::{Durability, Error as CoreError, Event, EventSink, Receipt, Recor
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::drain::{Command, Drain, Progress};
-use self::journal::{Held, Journal, Owner};
+use self::facts::Owner;
+use self::journal::{Held, Journal};
 use self::room::{Room, Taken, bytes_of};
 use self::shared::Inner;
 use self::storage::{Files, SystemFiles};
@@ -188,6 +190,7 @@ impl<E: Record> Spooled<E> {
             closed: AtomicBool::new(false),
             wanted: Notify::new(),
             failure: Mutex::default(),
+            durability: config.durability.min(table.durability()),
             config,
         });
         let (jobs, received) = sync_mpsc::channel();

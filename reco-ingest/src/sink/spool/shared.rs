@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use metrics::gauge;
-use reco_core::{Error as CoreError, Receipt};
+use reco_core::{Durability, Error as CoreError, Receipt};
 use tokio::sync::{Notify, watch};
 
 use super::config::{DrainConfig, SpoolConfig};
@@ -16,6 +16,8 @@ use crate::metric;
 /// What the handles, the writing thread and the draining task of a spool share.
 #[derive(Debug)]
 pub(super) struct Inner {
+    /// What a record survives: the least of the spool and of the table that it drains into.
+    pub(super) durability: Durability,
     pub(super) config: SpoolConfig,
     /// What the spool is called in errors: its folder.
     pub(super) name: String,
@@ -40,7 +42,7 @@ impl Inner {
     pub(super) fn receipt(&self, n_records: usize) -> Receipt {
         Receipt {
             n_records,
-            durability: self.config.durability,
+            durability: self.durability,
         }
     }
 
