@@ -7,7 +7,7 @@
 //! Eight kills by default. For more, say how many:
 //!
 //! ```sh
-//! RECO_KILLS=200 cargo nextest run --all-features -p reco-ingest -E 'test(kill::)' --no-capture
+//! RECO_KILLS=200 cargo nextest run --workspace --all-features -E 'test(kill::)' --no-capture
 //! ```
 
 use std::collections::{HashMap, HashSet};

@@ -8,7 +8,7 @@
 //! Four seconds by default. For more, say how many:
 //!
 //! ```sh
-//! RECO_OVERLOAD_SECONDS=600 cargo nextest run --all-features -p reco-ingest -E 'test(overload::)' --no-capture
+//! RECO_OVERLOAD_SECONDS=600 cargo nextest run --workspace --all-features -E 'test(overload::)' --no-capture
 //! ```
 
 use std::path::{Path, PathBuf};

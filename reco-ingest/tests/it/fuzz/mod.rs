@@ -1,7 +1,7 @@
 //! Every parser against seeded inputs: nothing panics, and nothing is lost.
 //!
 //! ```sh
-//! RECO_FUZZ=10000000 cargo nextest run --all-features -p reco-ingest --no-capture -E 'test(fuzz)'
+//! RECO_FUZZ=10000000 cargo nextest run --workspace --all-features --no-capture -E 'test(fuzz)'
 //! ```
 
 mod inputs;
