@@ -23,9 +23,9 @@ use reco_core::testing::{SyntheticShop, SyntheticShopConfig};
 use reco_core::{Event, Timestamp};
 use reco_ingest::http::Collector;
 use reco_ingest::{DeltaTable, DrainConfig, MemoryTable, SpoolConfig, axum};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::faulty::Faulty;
@@ -81,12 +81,12 @@ async fn collector() {
     axum::serve(listener, collector.router()).await.unwrap();
 }
 
-async fn spawn(dir: &Path) -> (Child, String) {
+/// A child, where it listens, and its output: it ends when it finds that closed.
+async fn spawn(dir: &Path) -> (Child, String, Lines<BufReader<ChildStdout>>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "overload::collector", "--ignored", "--nocapture"])
         .env(DIR, dir)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
@@ -94,7 +94,7 @@ async fn spawn(dir: &Path) -> (Child, String) {
     loop {
         let line = lines.next_line().await.unwrap().expect("the child ended");
         if let Some(address) = line.strip_prefix("listening ") {
-            return (child, address.to_owned());
+            return (child, address.to_owned(), lines);
         }
     }
 }
@@ -219,7 +219,7 @@ async fn peak(pid: u32, end: Instant) -> u64 {
 async fn what_is_too_much_is_refused_in_flat_memory() {
     let seconds: f64 = variable(SECONDS).map_or(4.0, |n| n.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
-    let (mut child, address) = spawn(dir.path()).await;
+    let (mut child, address, _output) = spawn(dir.path()).await;
     let pid = child.id().unwrap();
     let (bodies, calm, busy) = (bodies(), Counts::default(), Counts::default());
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use metrics::histogram;
 use reco_core::{Error as CoreError, Record};
 use redb::ReadTransaction;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::group::{self, Group};
@@ -63,6 +64,8 @@ pub(super) struct Writer<E> {
     journal: Journal,
     jobs: Receiver<Job<E>>,
     inner: Arc<Inner>,
+    /// Where those are told whose records are stored.
+    stored: UnboundedSender<Vec<Reply>>,
     /// The pages that are charged for what the journal holds.
     n_charged: usize,
     trims: Option<Trim>,
@@ -83,11 +86,17 @@ struct Part {
 }
 
 impl<E: Record> Writer<E> {
-    pub(super) fn new(journal: Journal, jobs: Receiver<Job<E>>, inner: Arc<Inner>) -> Self {
+    pub(super) fn new(
+        journal: Journal,
+        jobs: Receiver<Job<E>>,
+        inner: Arc<Inner>,
+        stored: UnboundedSender<Vec<Reply>>,
+    ) -> Self {
         let mut writer = Self {
             journal,
             jobs,
             inner,
+            stored,
             n_charged: 0,
             trims: None,
         };
@@ -185,10 +194,8 @@ impl<E: Record> Writer<E> {
                     .record(seconds);
                 let last = self.journal.last();
                 self.inner.acknowledged.store(last, Ordering::SeqCst);
-                for reply in replies.into_iter().flatten() {
-                    // Whoever does not wait any more has its records stored all the same.
-                    drop(reply.sender.send(Ok(())));
-                }
+                // Nobody is told, and nobody waits, once the runtime is gone.
+                drop(self.stored.send(replies.into_iter().flatten().collect()));
                 self.trimmed(n_trimmed);
             }
             Err(error) => {
@@ -238,6 +245,19 @@ impl<E: Record> Writer<E> {
         }
         self.n_charged = now;
         self.inner.hold(held);
+    }
+}
+
+/// Tells those whose records are stored.
+///
+/// It is a task of the runtime: waking many tasks from there costs next to nothing, and from a thread
+/// outside a system call each.
+pub(super) async fn tell(mut stored: UnboundedReceiver<Vec<Reply>>) {
+    while let Some(replies) = stored.recv().await {
+        for reply in replies {
+            // Whoever does not wait any more has its records stored all the same.
+            drop(reply.sender.send(Ok(())));
+        }
     }
 }
 
