@@ -8,7 +8,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use url::Url;
 
-use super::location_error;
+use super::open::location_error;
 use crate::error::Result;
 
 /// The store of a bucket, made of the options alone, and the prefix of the table within.

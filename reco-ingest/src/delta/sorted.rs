@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
-
-use super::synced::sorted;
 
 /// A store whose listings are in the order of names.
 ///
@@ -86,5 +85,45 @@ impl ObjectStore for Sorted {
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         self.0.rename_opts(from, to, options).await
+    }
+}
+
+fn sorted(
+    listing: BoxStream<'static, Result<ObjectMeta>>,
+) -> BoxStream<'static, Result<ObjectMeta>> {
+    let all = async move {
+        let mut all: Vec<_> = listing.try_collect().await?;
+        all.sort_by(|a: &ObjectMeta, b| a.location.cmp(&b.location));
+        Ok::<_, Error>(stream::iter(all).map(Ok))
+    };
+    stream::once(all).try_flatten().boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt as _;
+    use object_store::local::LocalFileSystem;
+
+    use super::*;
+
+    async fn names(listing: BoxStream<'static, Result<ObjectMeta>>) -> Vec<String> {
+        let names = listing.map_ok(|meta| meta.location.to_string());
+        names.try_collect().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn listings_are_sorted() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Sorted(Arc::new(
+            LocalFileSystem::new_with_prefix(folder.path()).unwrap(),
+        ));
+        let mut expected: Vec<_> = (0..40).map(|i| format!("log/{i:020}.json")).collect();
+        for path in expected.iter().rev() {
+            store.put(&path.as_str().into(), "1".into()).await.unwrap();
+        }
+        assert_eq!(names(store.list(None)).await, expected);
+        let offset = Path::from(expected[9].as_str());
+        let rest = names(store.list_with_offset(None, &offset)).await;
+        assert_eq!(rest, expected.split_off(10));
     }
 }

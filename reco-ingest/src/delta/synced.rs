@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::FutureExt;
+use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as StorePath;
 use object_store::{
@@ -31,8 +31,7 @@ use super::folders::Folders;
 ///
 /// * an object that can be seen is whole, after a power loss too;
 /// * an object whose `put` has returned is there after a power loss;
-/// * of several writers that create one name, one wins, and the others are told;
-/// * listings are sorted by name, as those of remote stores are: readers of the log count on it.
+/// * of several writers that create one name, one wins, and the others are told.
 ///
 /// Deletions are not synced: what comes back after a power loss is a file that nothing names.
 #[derive(Debug, Clone)]
@@ -139,7 +138,7 @@ impl ObjectStore for Synced {
     }
 
     fn list(&self, prefix: Option<&StorePath>) -> BoxStream<'static, Result<ObjectMeta>> {
-        sorted(self.inner.list(prefix))
+        self.inner.list(prefix)
     }
 
     fn list_with_offset(
@@ -147,7 +146,7 @@ impl ObjectStore for Synced {
         prefix: Option<&StorePath>,
         offset: &StorePath,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        sorted(self.inner.list_with_offset(prefix, offset))
+        self.inner.list_with_offset(prefix, offset)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&StorePath>) -> Result<ListResult> {
@@ -289,18 +288,6 @@ impl MultipartUpload for Upload {
     }
 }
 
-/// A listing in the order of names.
-pub(super) fn sorted(
-    listing: BoxStream<'static, Result<ObjectMeta>>,
-) -> BoxStream<'static, Result<ObjectMeta>> {
-    let all = async move {
-        let mut all: Vec<_> = listing.try_collect().await?;
-        all.sort_by(|a: &ObjectMeta, b| a.location.cmp(&b.location));
-        Ok::<_, Error>(stream::iter(all).map(Ok))
-    };
-    stream::once(all).try_flatten().boxed()
-}
-
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -331,9 +318,11 @@ fn ended() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use futures::TryStreamExt;
     use futures::future::join_all;
     use object_store::ObjectStoreExt as _;
 
+    use super::super::sorted::Sorted;
     use super::*;
 
     fn store() -> (tempfile::TempDir, Synced) {
@@ -343,7 +332,8 @@ mod tests {
     }
 
     async fn names(store: &Synced) -> Vec<String> {
-        let listing: Vec<_> = store.list(None).try_collect().await.unwrap();
+        let listing = Sorted(Arc::new(store.clone())).list(None);
+        let listing: Vec<_> = listing.try_collect().await.unwrap();
         listing
             .into_iter()
             .map(|meta| meta.location.to_string())
@@ -419,23 +409,5 @@ mod tests {
         assert_eq!(names(&store).await, Vec::<String>::new());
         upload.complete().await.unwrap();
         assert_eq!(names(&store).await, ["a"]);
-    }
-
-    #[tokio::test]
-    async fn listings_are_sorted() {
-        let (_folder, store) = store();
-        let mut expected: Vec<_> = (0..40).map(|i| format!("log/{i:020}.json")).collect();
-        for path in expected.iter().rev() {
-            store.put(&path.as_str().into(), "1".into()).await.unwrap();
-        }
-        assert_eq!(names(&store).await, expected);
-        let offset = StorePath::from(expected[9].as_str());
-        let rest: Vec<_> = store
-            .list_with_offset(None, &offset)
-            .map_ok(|meta| meta.location.to_string())
-            .try_collect()
-            .await
-            .unwrap();
-        assert_eq!(rest, expected.split_off(10));
     }
 }
