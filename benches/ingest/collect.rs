@@ -16,7 +16,7 @@ use reco_ingest::http::decode::{Framing, Origin, json};
 use reco_ingest::{DeadLetter, DeltaTable, SpoolConfig, Spooled, axum};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use super::load::{Load, post_events};
 
@@ -25,7 +25,9 @@ const N_CONNECTIONS: usize = 64;
 #[expect(clippy::print_stderr, reason = "a bench is the host")]
 pub(crate) fn collect(c: &mut Criterion) {
     #[expect(clippy::disallowed_methods, reason = "a bench is the host")]
-    let (server, client) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+    let server = Runtime::new().unwrap();
+    // One thread makes the load, so that the server has a core for itself where there are two.
+    let client = Builder::new_current_thread().enable_all().build().unwrap();
     let dropped = server.block_on(serve(parse_and_drop()));
     let spool = server.block_on(Spool::open());
     let acknowledged = server.block_on(serve(spool.router()));

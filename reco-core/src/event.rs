@@ -174,8 +174,10 @@ impl Record for Event {
     }
 
     fn to_batch(records: &[Self]) -> Result<RecordBatch> {
+        // Each column is as long as it will be from the start: none is copied while it grows.
         let text = |of: &dyn Fn(&Self) -> Option<&str>| -> ArrayRef {
-            let mut builder = StringBuilder::new();
+            let n_bytes = records.iter().filter_map(of).map(str::len).sum();
+            let mut builder = StringBuilder::with_capacity(records.len(), n_bytes);
             records
                 .iter()
                 .for_each(|event| builder.append_option(of(event)));
@@ -191,7 +193,8 @@ impl Record for Event {
         };
         let mut price = Float64Builder::with_capacity(records.len());
         let mut quantity = Int64Builder::with_capacity(records.len());
-        let mut payload = BinaryBuilder::new();
+        let n_bytes = records.iter().map(|event| event.payload.len()).sum();
+        let mut payload = BinaryBuilder::with_capacity(records.len(), n_bytes);
         for event in records {
             price.append_option(event.price);
             quantity.append_option(event.quantity);

@@ -41,10 +41,9 @@ impl<E: Record> DeltaTable<E> {
         &self,
         id: &BatchId,
         last: Option<i64>,
-        records: Vec<E>,
+        records: Packed<E>,
     ) -> Result<Written> {
-        let packed = pack(records).await?;
-        self.commit_after(packed, Some(id), Last::Is(last)).await
+        self.commit_after(records, Some(id), Last::Is(last)).await
     }
 
     /// Commits records: see [`commit_packed`](Self::commit_packed).

@@ -129,8 +129,8 @@ impl OpenFile {
                 let delta = Encoding::DELTA_BINARY_PACKED;
                 properties = properties.set_column_encoding(column(), delta);
             }
-            if is_bytes || name == ID {
-                // Bounds of what is as good as random say nothing.
+            if is_bytes || data_type == &DataType::Utf8 {
+                // Rows come by time, so every file has names from everywhere: their bounds say nothing.
                 let none = EnabledStatistics::None;
                 properties = properties.set_column_statistics_enabled(column(), none);
             }

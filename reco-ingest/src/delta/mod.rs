@@ -91,7 +91,7 @@ pub use compact::{CompactConfig, Compaction};
 pub(crate) use folders::{sync_ancestors, sync_folder};
 pub use forget::{Erasure, Personal, Subject};
 pub use numbered::Numbered;
-pub(crate) use packed::{Packed, date_of};
+pub(crate) use packed::{Packed, date_of, date_of_day, day_of};
 pub use scan::Replay;
 pub(crate) use scan::{NumberedRows, seq_of};
 pub(crate) use schema::first_seq;

@@ -27,10 +27,10 @@ pub(crate) struct Packed<E: Record> {
 
 /// Some records that follow one another.
 #[derive(Debug)]
-pub(super) struct Chunk {
-    pub(super) batch: RecordBatch,
+pub(crate) struct Chunk {
+    pub(crate) batch: RecordBatch,
     /// The rows of each date, in order.
-    pub(super) rows: BTreeMap<Date, Vec<u32>>,
+    pub(crate) rows: BTreeMap<Date, Vec<u32>>,
 }
 
 impl<E: Record> Packed<E> {
@@ -54,13 +54,30 @@ impl<E: Record> Packed<E> {
         Ok(())
     }
 
+    /// Adds a batch of records, of the schema of records and all of one date, behind those that are there.
+    pub(crate) fn push_batch(&mut self, batch: RecordBatch, date: Date) {
+        let n_rows = batch.num_rows();
+        self.chunks.push(Chunk {
+            rows: BTreeMap::from([(date, (0_u32..).take(n_rows).collect())]),
+            batch,
+        });
+        self.n_rows += n_rows;
+    }
+
     /// How many records there are.
     pub(crate) const fn len(&self) -> usize {
         self.n_rows
     }
 
-    pub(super) fn chunks(&self) -> &[Chunk] {
+    pub(crate) fn chunks(&self) -> &[Chunk] {
         &self.chunks
+    }
+
+    /// The records, as they would be read back.
+    #[cfg(test)]
+    pub(crate) fn records(&self) -> reco_core::Result<Vec<E>> {
+        let chunks = self.chunks.iter().map(|chunk| E::from_batch(&chunk.batch));
+        Ok(chunks.collect::<reco_core::Result<Vec<_>>>()?.concat())
     }
 }
 
@@ -91,7 +108,7 @@ fn rows_of_dates<E: Record>(chunk: &[E], first_row: usize) -> Result<BTreeMap<Da
     let mut of_day: Vec<u32> = Vec::new();
     for (row, record) in (0_u32..).zip(chunk) {
         let time = record.timestamp();
-        let n_days = time.as_microsecond().div_euclid(DAY_MICROS);
+        let n_days = day_of(time);
         if day.is_none_or(|(same, _)| same != n_days) {
             let date = date_of(time).ok_or(Error::Date {
                 row: first_row + row as usize,
@@ -111,7 +128,17 @@ fn rows_of_dates<E: Record>(chunk: &[E], first_row: usize) -> Result<BTreeMap<Da
 
 /// The UTC date of a time, as it is read back: in whole microseconds.
 pub(crate) fn date_of(time: Timestamp) -> Option<Date> {
-    let time = Timestamp::from_microsecond(time.as_microsecond()).ok()?;
-    let date = TimeZone::UTC.to_datetime(time).date();
+    date_of_day(day_of(time))
+}
+
+/// The UTC day of a time, since 1970.
+pub(crate) fn day_of(time: Timestamp) -> i64 {
+    time.as_microsecond().div_euclid(DAY_MICROS)
+}
+
+/// The date of a day, if tables have such.
+pub(crate) fn date_of_day(n_days: i64) -> Option<Date> {
+    let begin = Timestamp::from_microsecond(n_days.checked_mul(DAY_MICROS)?).ok()?;
+    let date = TimeZone::UTC.to_datetime(begin).date();
     (1..=9999).contains(&date.year()).then_some(date)
 }

@@ -235,6 +235,8 @@ impl Collector {
                 IDEMPOTENCY_KEY,
             ])
             .expose_headers([header::RETRY_AFTER])
+            // Every origin is told the same.
+            .vary([])
             .max_age(Duration::from_secs(24 * 60 * 60));
         Router::new()
             .route("/collect", post(answer::collect))

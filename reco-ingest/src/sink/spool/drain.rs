@@ -12,11 +12,11 @@ use redb::ReadTransaction;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::group;
+use super::group::Decoder;
 use super::journal::{GROUPS, Held, damaged, failed};
 use super::shared::{Inner, is_full};
 use super::writer::Job;
-use crate::delta::{BatchId, DeltaTable, Written};
+use crate::delta::{BatchId, DeltaTable, Packed, Written};
 use crate::error::{Error, Result};
 use crate::metric;
 
@@ -75,8 +75,8 @@ enum Last {
 }
 
 /// Groups read back for a commit.
-struct Batch<E> {
-    records: Vec<E>,
+struct Batch<E: Record> {
+    records: Packed<E>,
     through: i64,
 }
 
@@ -270,25 +270,24 @@ fn read<E: Record>(
         .open_table(GROUPS)
         .map_err(|error| broken(error.into()))?;
     let groups = table.range(after..).map_err(|error| broken(error.into()))?;
-    let mut batch = None;
-    let mut n_bytes = 0_usize;
+    let (mut decoder, mut n_bytes, mut through) = (Decoder::new(), 0_usize, None);
     for group in groups {
         let (sequence, bytes) = group.map_err(|error| broken(error.into()))?;
         let (sequence, bytes) = (sequence.value(), bytes.value());
-        let records: Vec<E> =
-            group::decode(bytes).map_err(|reason| damaged(path, sequence, &reason))?;
+        let damaged = |reason: String| damaged(path, sequence, &reason);
+        decoder.push(bytes).map_err(damaged)?;
         n_bytes = n_bytes.saturating_add(bytes.len());
-        let batch = batch.get_or_insert(Batch {
-            records: Vec::new(),
-            through: sequence,
-        });
-        batch.records.extend(records);
-        batch.through = sequence;
-        if batch.records.len() >= drain.max_rows || n_bytes >= drain.max_bytes {
+        through = Some(sequence);
+        if decoder.len() >= drain.max_rows || n_bytes >= drain.max_bytes {
             break;
         }
     }
-    Ok(batch)
+    let Some(through) = through else {
+        return Ok(None);
+    };
+    let records = decoder.finish();
+    let records = records.map_err(|reason| damaged(path, through, &reason))?;
+    Ok(Some(Batch { records, through }))
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

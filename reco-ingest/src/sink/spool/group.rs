@@ -1,25 +1,34 @@
 //! A group of records as it is on disk.
 //!
 //! ```text
-//! ┌─────────────┬────────────┬───────────┬──────────────────┐
-//! │ format: u32 │ crc32: u32 │ rows: u64 │ Arrow IPC stream │      little-endian
-//! └─────────────┴────────────┴───────────┴──────────────────┘
+//! ┌─────────────┬────────────┬───────────┬──────────┬──────────────────┐
+//! │ format: u32 │ crc32: u32 │ rows: u64 │ day: i64 │ Arrow IPC stream │      little-endian
+//! └─────────────┴────────────┴───────────┴──────────┴──────────────────┘
 //! ```
 //!
-//! The checksum is of all that follows it. The stream carries its schema, so a group says itself what
-//! its columns are.
+//! The checksum is of all that follows it. The day, since 1970 and in UTC, is the partition of all the rows;
+//! a group of several days has [`MIXED`] there, one of format 1 nothing. The stream carries its schema, so a
+//! group says itself what its columns are.
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use flate2::Crc;
-use reco_core::Record;
+use reco_core::{Record, project};
 
+use crate::delta::{Packed, date_of_day, day_of};
 use crate::error::{Error, Result};
 
-const FORMAT: u32 = 1;
-const HEADER: usize = 16;
+const FORMAT: u32 = 2;
+const HEADER: usize = 24;
+const HEADER_1: usize = 16;
+// The day of a group that has several.
+const MIXED: i64 = i64::MIN;
+// The batches of small groups are put together up to so many rows, or bytes: each has a price.
+const CHUNK_ROWS: usize = 8192;
+const CHUNK_BYTES: usize = 16 << 20;
 // Arrow counts the bytes of a text column in 32 bits: a batch stays well below.
 const MAX_BATCH_BYTES: usize = 64 << 20;
 
@@ -54,7 +63,15 @@ pub(super) fn encode<E: Record>(records: &[E]) -> Result<Group> {
     stream.write(&batch).map_err(failed)?;
     let mut bytes = stream.into_inner().map_err(failed)?;
     let n_records = u64::try_from(records.len()).unwrap_or(u64::MAX);
-    bytes[8..HEADER].copy_from_slice(&n_records.to_le_bytes());
+    let mut days = records.iter().map(|record| day_of(record.timestamp()));
+    let first = days.next().unwrap_or(MIXED);
+    let day = if days.all(|day| day == first) {
+        first
+    } else {
+        MIXED
+    };
+    bytes[8..16].copy_from_slice(&n_records.to_le_bytes());
+    bytes[16..HEADER].copy_from_slice(&day.to_le_bytes());
     let crc = checksum(&bytes[8..]);
     bytes[..4].copy_from_slice(&FORMAT.to_le_bytes());
     bytes[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -63,40 +80,121 @@ pub(super) fn encode<E: Record>(records: &[E]) -> Result<Group> {
 
 /// How many records a group has, by its header.
 pub(super) fn n_records(bytes: &[u8]) -> Result<u64, String> {
-    Ok(parse(bytes)?.1)
+    Ok(parse(bytes)?.n_records)
 }
 
-/// The records of a group, if it is as it was stored.
-pub(super) fn decode<E: Record>(bytes: &[u8]) -> Result<Vec<E>, String> {
-    let (crc, n_records) = parse(bytes)?;
-    if checksum(&bytes[8..]) != crc {
-        return Err("it does not have its checksum".to_owned());
-    }
-    let odd = |error: ArrowError| error.to_string();
-    let mut records = Vec::new();
-    for batch in StreamReader::try_new(&bytes[HEADER..], None).map_err(odd)? {
-        let batch: RecordBatch = batch.map_err(odd)?;
-        records.extend(E::from_batch(&batch).map_err(|error| error.to_string())?);
-    }
-    if u64::try_from(records.len()) != Ok(n_records) {
-        let found = records.len();
-        return Err(format!("it has {found} records, and says {n_records}"));
-    }
-    Ok(records)
+/// Groups that are read back, one after the other, for one commit.
+#[derive(Debug)]
+pub(super) struct Decoder<E: Record> {
+    packed: Packed<E>,
+    /// Batches of one day, of few rows each, that come behind what is packed.
+    small: Vec<RecordBatch>,
+    n_small: usize,
+    n_small_bytes: usize,
+    day: i64,
 }
 
-// The checksum and the number of records that a group states.
-fn parse(bytes: &[u8]) -> Result<(u32, u64), String> {
-    let Some((header, _)) = bytes.split_at_checked(HEADER) else {
-        return Err("it is cut short".to_owned());
+impl<E: Record> Decoder<E> {
+    pub(super) const fn new() -> Self {
+        Self {
+            packed: Packed::new(),
+            small: Vec::new(),
+            n_small: 0,
+            n_small_bytes: 0,
+            day: MIXED,
+        }
+    }
+
+    /// Adds the records of a group, if it is as it was stored.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let header = parse(bytes)?;
+        if checksum(&bytes[8..]) != header.crc {
+            return Err("it does not have its checksum".to_owned());
+        }
+        let odd = |error: ArrowError| error.to_string();
+        if header.day != self.day || header.day == MIXED {
+            self.pack()?;
+            self.day = header.day;
+        }
+        let before = self.len();
+        for batch in StreamReader::try_new(header.stream, None).map_err(odd)? {
+            let batch = batch.map_err(odd)?;
+            if header.day == MIXED {
+                let records = E::from_batch(&batch).map_err(|error| error.to_string())?;
+                self.packed
+                    .push(&records)
+                    .map_err(|error| error.to_string())?;
+            } else {
+                self.n_small += batch.num_rows();
+                self.small.push(batch);
+            }
+        }
+        let found = self.len() - before;
+        if u64::try_from(found) != Ok(header.n_records) {
+            let n_records = header.n_records;
+            return Err(format!("it has {found} records, and says {n_records}"));
+        }
+        self.n_small_bytes += bytes.len();
+        if self.n_small >= CHUNK_ROWS || self.n_small_bytes >= CHUNK_BYTES {
+            self.pack()?;
+        }
+        Ok(())
+    }
+
+    /// How many records there are.
+    pub(super) const fn len(&self) -> usize {
+        self.packed.len() + self.n_small
+    }
+
+    /// All of them, for a commit.
+    pub(super) fn finish(mut self) -> Result<Packed<E>, String> {
+        self.pack()?;
+        Ok(self.packed)
+    }
+
+    fn pack(&mut self) -> Result<(), String> {
+        let small = std::mem::take(&mut self.small);
+        (self.n_small, self.n_small_bytes) = (0, 0);
+        // Groups of one schema follow one another: it is the one of the build that wrote them.
+        for run in small.chunk_by(|a, b| a.schema_ref() == b.schema_ref()) {
+            let batch = concat_batches(run[0].schema_ref(), run);
+            let batch = batch.map_err(|error| error.to_string())?;
+            let batch = project::<E>(&batch).map_err(|error| error.to_string())?;
+            let date = date_of_day(self.day).ok_or("it is of no date")?;
+            self.packed.push_batch(batch, date);
+        }
+        Ok(())
+    }
+}
+
+/// What a group says of itself.
+struct Header<'a> {
+    crc: u32,
+    n_records: u64,
+    day: i64,
+    stream: &'a [u8],
+}
+
+fn parse(bytes: &[u8]) -> Result<Header<'_>, String> {
+    let cut_short = || "it is cut short".to_owned();
+    let take = |from: usize, to: usize| bytes.get(from..to).ok_or_else(cut_short);
+    let u32_at = |at| Ok::<_, String>(take(at, at + 4)?.try_into().map_or(0, u32::from_le_bytes));
+    let u64_at = |at| Ok::<_, String>(take(at, at + 8)?.try_into().map_or(0, u64::from_le_bytes));
+    let (day, header) = match u32_at(0)? {
+        FORMAT => (u64_at(16)?.cast_signed(), HEADER),
+        1 => (MIXED, HEADER_1),
+        found => {
+            return Err(format!(
+                "it has format {found}; this build reads 1 to {FORMAT}"
+            ));
+        }
     };
-    let word = |at: usize| header[at..at + 4].try_into().map_or(0, u32::from_le_bytes);
-    if word(0) != FORMAT {
-        let found = word(0);
-        return Err(format!("it has format {found}; this build reads {FORMAT}"));
-    }
-    let n_records = u64::from(word(8)) | (u64::from(word(12)) << 32);
-    Ok((word(4), n_records))
+    Ok(Header {
+        crc: u32_at(4)?,
+        n_records: u64_at(8)?,
+        day,
+        stream: bytes.get(header..).ok_or_else(cut_short)?,
+    })
 }
 
 fn checksum(bytes: &[u8]) -> u32 {
@@ -111,6 +209,13 @@ mod tests {
 
     use super::*;
     use crate::DeadLetter;
+
+    fn decode(bytes: &[u8]) -> Result<Vec<DeadLetter>, String> {
+        let mut decoder = Decoder::<DeadLetter>::new();
+        decoder.push(bytes)?;
+        let packed = decoder.finish()?;
+        Ok(packed.records().unwrap())
+    }
 
     fn letters(n: i64) -> Vec<DeadLetter> {
         let letter = |position| DeadLetter {
@@ -133,10 +238,62 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_the_first_format_is_read() {
-        // Written by `encode` when this format was the newest.
-        let bytes = include_bytes!("group-1.bin");
-        assert_eq!(decode(bytes), Ok(letters(3)));
+    fn a_group_of_any_format_is_read() {
+        // Each was written by `encode` when its format was the newest.
+        for bytes in [
+            &include_bytes!("group-1.bin")[..],
+            include_bytes!("group-2.bin"),
+        ] {
+            assert_eq!(decode(bytes), Ok(letters(3)));
+        }
+    }
+
+    #[test]
+    fn groups_of_one_day_and_of_several_keep_their_order() {
+        let on = |days: &[i64]| -> Vec<DeadLetter> {
+            let letters = letters(4).into_iter().zip(days.iter().cycle());
+            letters
+                .map(|(letter, day)| DeadLetter {
+                    received_at: Timestamp::from_second(day * 86_400 + 7).unwrap(),
+                    ..letter
+                })
+                .collect()
+        };
+        let groups = [
+            on(&[3]),
+            on(&[3]),
+            on(&[4, 3]),
+            on(&[4]),
+            on(&[-1]),
+            on(&[4]),
+        ];
+        let mut decoder = Decoder::<DeadLetter>::new();
+        for group in &groups {
+            decoder.push(&encode(group).unwrap().bytes).unwrap();
+        }
+        assert_eq!(decoder.len(), 24);
+        let packed = decoder.finish().unwrap();
+        assert_eq!(packed.records().unwrap(), groups.concat());
+        for chunk in packed.chunks() {
+            let records = DeadLetter::from_batch(&chunk.batch).unwrap();
+            let dates = chunk
+                .rows
+                .iter()
+                .flat_map(|(date, rows)| rows.iter().map(|row| (*row, *date)));
+            let mut dates: Vec<_> = dates.collect();
+            dates.sort_unstable();
+            let found: Vec<_> = records
+                .iter()
+                .map(|letter| date_of_day(day_of(letter.received_at)))
+                .collect();
+            assert_eq!(
+                dates
+                    .into_iter()
+                    .map(|(_, date)| Some(date))
+                    .collect::<Vec<_>>(),
+                found
+            );
+        }
     }
 
     #[test]
@@ -145,13 +302,10 @@ mod tests {
         for at in 0..group.bytes.len() {
             let mut bytes = group.bytes.clone();
             bytes[at] ^= 0x10;
-            assert!(decode::<DeadLetter>(&bytes).is_err(), "byte {at}");
+            assert!(decode(&bytes).is_err(), "byte {at}");
         }
         for len in 0..group.bytes.len() {
-            assert!(
-                decode::<DeadLetter>(&group.bytes[..len]).is_err(),
-                "{len} bytes"
-            );
+            assert!(decode(&group.bytes[..len]).is_err(), "{len} bytes");
         }
     }
 }
