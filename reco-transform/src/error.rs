@@ -1,5 +1,6 @@
 //! What can go wrong when a DAG is built, run and read.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
@@ -196,6 +197,42 @@ pub enum Error {
         /// The table.
         table: String,
     },
+    /// A selection of tables cannot be read.
+    #[error("invalid selection `{selection}`: {reason}")]
+    InvalidSelection {
+        /// The part that is wrong.
+        selection: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A part of a selection is about nothing in the DAG.
+    #[error("selection `{selection}`: the DAG has no such {what}{}", did_you_mean(.nearest.as_deref()))]
+    NothingSelected {
+        /// The part, as in text.
+        selection: String,
+        /// What it names: a `table`, `source`, `tag`, `path` or `file`.
+        what: &'static str,
+        /// The nearest that the DAG has.
+        nearest: Option<String>,
+    },
+    /// A selected table reads one that is not selected, and there is none to read.
+    #[error(
+        "table `{table}` is not selected, and the warehouse has no version of it to read; select it too"
+    )]
+    NotSelected {
+        /// The table that is not selected.
+        table: String,
+    },
+    /// The lineage of a column was asked for that a table does not have.
+    #[error("table `{table}` has no column `{column}`{}", did_you_mean(.nearest.as_deref()))]
+    NoSuchColumn {
+        /// The table.
+        table: String,
+        /// The column as named.
+        column: String,
+        /// The nearest column that the table has.
+        nearest: Option<String>,
+    },
     /// A run did not make all of its tables.
     #[error("{} of {} tables were not made: {}", .run.n_missing(), .run.reports().len(), .run.missing())]
     Incomplete {
@@ -228,6 +265,13 @@ pub enum Error {
         /// What the engine says.
         source: DataFusionError,
     },
+}
+
+/// What cannot fail fails with nothing, for functions that take what can be converted.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 impl Error {

@@ -55,7 +55,8 @@ pub mod warehouse;
 pub use datafusion;
 
 pub use dag::{
-    Dag, DagBuilder, DagEvent, DagRun, Lineage, LineageKind, LineageTable, TableReport, TableStatus,
+    ColumnLineage, ColumnOrigins, ColumnRef, Dag, DagBuilder, DagEvent, DagRun, Lineage,
+    LineageKind, LineageTable, Page, Selection, TableColumns, TableReport, TableStatus,
 };
 pub use dataset::session_dataset;
 pub use error::{Error, Result};

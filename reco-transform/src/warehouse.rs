@@ -222,6 +222,17 @@ impl Warehouse {
         SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime))
     }
 
+    /// A table as it is now and its version, for reading, if it was ever published.
+    pub(crate) async fn published_table(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Arc<dyn TableProvider>, Option<u64>)>> {
+        match self.published(name).await? {
+            Some(table) => Ok(Some((self.provider(name, &table).await?, table.version()))),
+            None => Ok(None),
+        }
+    }
+
     /// A table as it is now, if it was ever published. To look makes nothing.
     async fn published(&self, name: &str) -> Result<Option<DeltaTable>> {
         check_name(name)?;

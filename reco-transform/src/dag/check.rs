@@ -10,7 +10,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::error::Result as EngineResult;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::FutureExt;
 
@@ -31,31 +31,53 @@ pub(super) fn check_now(dag: &Dag) -> Result<bool> {
 
 /// Plans every step and every expectation on empty tables.
 pub(super) async fn check(dag: &Dag) -> Result<()> {
+    plan_each(dag, &mut |_, _, _| ()).await
+}
+
+/// As [`check`], and shows each table's columns, and the plan if a step makes it.
+pub(super) async fn plan_each(
+    dag: &Dag,
+    seen: &mut (dyn FnMut(&Node, &SchemaRef, Option<&LogicalPlan>) + Send),
+) -> Result<()> {
     let mut tables = Tables::new();
-    for node in &*dag.nodes {
+    // A part reads what is published, whose columns only the warehouse knows.
+    for node in &*dag.whole {
         let failed = |error| Error::of_step(&node.table, error);
         let session = SessionContext::new();
         let inputs = register(&session, &tables, &node.inputs, &dag.functions).map_err(failed)?;
-        let schema = match &node.origin {
-            Origin::Source(source) => source.table().schema(),
-            Origin::Sql(step) => schema_of(step, &inputs, &session).await?,
-            Origin::Step(step) => schema_of(step.as_ref(), &inputs, &session).await?,
+        let step: &dyn Step = match &node.origin {
+            Origin::Sql(step) => step,
+            Origin::Step(step) => step.as_ref(),
+            Origin::Source(source) => {
+                let schema = source.table().schema();
+                seen(node, &schema, None);
+                check_audit(dag, node, &mut tables, schema).await?;
+                continue;
+            }
+            // In a part only; a whole DAG makes all that it reads.
+            Origin::Published => continue,
         };
-        let table: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(schema));
-        let audit = SessionContext::new();
-        register(&audit, &tables, node.dependencies(), &dag.functions).map_err(failed)?;
-        check_expectations(&audit, node, &table).await?;
-        tables.insert(node.table.clone(), table);
+        let frame = planned(step, &inputs, &session).await?;
+        let schema = Arc::clone(frame.schema().inner());
+        seen(node, &schema, Some(frame.logical_plan()));
+        check_audit(dag, node, &mut tables, schema).await?;
     }
     Ok(())
 }
 
-/// The columns that a step makes.
-async fn schema_of(
-    step: &dyn Step,
-    inputs: &Tables,
-    session: &SessionContext,
-) -> Result<SchemaRef> {
+/// Plans the expectations of a table, which is then there for others.
+async fn check_audit(dag: &Dag, node: &Node, tables: &mut Tables, schema: SchemaRef) -> Result<()> {
+    let table: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(schema));
+    let session = SessionContext::new();
+    register(&session, tables, node.dependencies(), &dag.functions)
+        .map_err(|error| Error::of_step(&node.table, error))?;
+    check_expectations(&session, node, &table).await?;
+    tables.insert(node.table.clone(), table);
+    Ok(())
+}
+
+/// How a step makes its table.
+async fn planned(step: &dyn Step, inputs: &Tables, session: &SessionContext) -> Result<DataFrame> {
     let ctx = StepContext::new(step.name(), inputs, session.clone(), true);
     // Whoever puts a DAG together gets an error, not the panic of a step.
     let planned = AssertUnwindSafe(step.plan(&ctx)).catch_unwind().await;
@@ -65,7 +87,7 @@ async fn schema_of(
     })?;
     let frame = planned.map_err(|error| Error::of_step(step.name(), error))?;
     analyze(session, &frame).map_err(|error| Error::of_step(step.name(), error))?;
-    Ok(Arc::clone(frame.schema().inner()))
+    Ok(frame)
 }
 
 /// The text of a panic, which is what `panic!` makes of its arguments.

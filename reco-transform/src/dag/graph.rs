@@ -22,7 +22,7 @@ pub(super) fn arrange(builder: DagBuilder) -> Result<Arc<[Arc<Node>]>> {
         }
         let origin = declared.origin?;
         let inputs = match &origin {
-            Origin::Source(_) => Vec::new(),
+            Origin::Source(_) | Origin::Published => Vec::new(),
             Origin::Sql(step) => each_once(step.inputs()),
             Origin::Step(step) => each_once(step.inputs()),
         };
@@ -33,6 +33,8 @@ pub(super) fn arrange(builder: DagBuilder) -> Result<Arc<[Arc<Node>]>> {
             audit_inputs: Vec::new(),
             materialization: builder.default_materialization,
             expectations: Vec::new(),
+            tags: BTreeSet::new(),
+            path: None,
         });
     }
     for (table, expectation) in builder.expectations {
@@ -58,6 +60,15 @@ pub(super) fn arrange(builder: DagBuilder) -> Result<Arc<[Arc<Node>]>> {
             return Err(Error::MaterializedSource { table });
         }
         node.materialization = materialization;
+    }
+    for (table, tag) in builder.tags {
+        find(&mut nodes, &table, || format!("tag `{tag}`"))?
+            .tags
+            .insert(tag);
+    }
+    for (table, path) in builder.paths {
+        let node = find(&mut nodes, &table, || format!("path `{path}`"))?;
+        node.path = Some(path);
     }
     sort(nodes)
 }

@@ -53,6 +53,12 @@ pub struct LineageTable {
     /// The other tables that the expectations read: it waits for them, and is not made of them.
     #[serde(default)]
     pub audited_with: Vec<String>,
+    /// By what it can be selected, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The file that it was read from, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 /// What makes a table.
@@ -71,7 +77,7 @@ impl Lineage {
     pub(super) fn of(nodes: &[Arc<Node>]) -> Self {
         let table = |node: &Arc<Node>| {
             let kind = match node.origin {
-                Origin::Source(_) => LineageKind::Source,
+                Origin::Source(_) | Origin::Published => LineageKind::Source,
                 Origin::Sql(_) => LineageKind::Sql,
                 Origin::Step(_) => LineageKind::Step,
             };
@@ -82,6 +88,8 @@ impl Lineage {
                 materialization: (kind != LineageKind::Source).then_some(node.materialization),
                 expectations: node.expectations.iter().map(ToString::to_string).collect(),
                 audited_with: node.audit_inputs.clone(),
+                tags: node.tags.iter().cloned().collect(),
+                path: node.path.clone(),
             }
         };
         Self {

@@ -6,7 +6,9 @@
 //! ```text
 //! builder ──build──▶ Dag ──run──▶ DagRun
 //!    names, cycles    │             what was made, what was not and why, how long it took
-//!    columns, types   └─lineage──▶ text, JSON, Mermaid
+//!    columns, types   ├─lineage──▶ text, JSON, Mermaid, column by column
+//!                     ├─select───▶ names of tables; `only` makes a DAG of them
+//!                     └─page─────▶ HTML
 //! ```
 //!
 //! **Built.** [`DagBuilder::build`] refuses what cannot run before anything is read: tables that nothing
@@ -22,19 +24,27 @@
 //! A DAG holds no state: it can be run again, and several times at once on different warehouses.
 
 mod check;
+mod columns;
 mod graph;
 mod lineage;
+mod page;
 mod report;
 mod run;
+mod select;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
+pub use columns::{ColumnLineage, ColumnOrigins, ColumnRef, TableColumns};
 pub use lineage::{Lineage, LineageKind, LineageTable};
+
+pub use page::Page;
 pub use report::{DagEvent, TableReport, TableStatus};
 pub use run::DagRun;
+pub use select::Selection;
 
 use crate::error::Result;
 use crate::materialize::Materialization;
@@ -69,13 +79,15 @@ use crate::warehouse::Warehouse;
 pub struct Dag {
     /// In an order in which every table comes after those that it reads.
     nodes: Arc<[Arc<Node>]>,
+    /// The nodes of the DAG that this is a part of; of a whole one, its own.
+    whole: Arc<[Arc<Node>]>,
     functions: Arc<[ScalarUDF]>,
     /// Whether every step could be planned on empty tables without waiting for anything.
     is_checked: bool,
 }
 
 /// A table of a DAG and how it comes about.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) table: String,
     pub(crate) origin: Origin,
@@ -85,13 +97,18 @@ pub(crate) struct Node {
     pub(crate) audit_inputs: Vec<String>,
     pub(crate) materialization: Materialization,
     pub(crate) expectations: Vec<Expectation>,
+    pub(crate) tags: BTreeSet<String>,
+    /// The file that it was read from, with `/` between folders.
+    pub(crate) path: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Origin {
     Source(Source),
     Sql(SqlStep),
-    Step(Box<dyn Step>),
+    Step(Arc<dyn Step>),
+    /// What the warehouse holds: in a part of a DAG, where the step that makes it is not selected.
+    Published,
 }
 
 impl Node {
@@ -185,6 +202,8 @@ pub struct DagBuilder {
     materializations: Vec<(String, Materialization)>,
     default_materialization: Materialization,
     functions: Vec<ScalarUDF>,
+    tags: Vec<(String, String)>,
+    paths: Vec<(String, String)>,
 }
 
 /// A table as declared; a query that cannot be read is reported when the DAG is built.
@@ -211,7 +230,7 @@ impl DagBuilder {
     /// Adds a table that a step makes.
     #[must_use]
     pub fn step(self, step: impl Step) -> Self {
-        self.declare(step.name().to_owned(), Ok(Origin::Step(Box::new(step))))
+        self.declare(step.name().to_owned(), Ok(Origin::Step(Arc::new(step))))
     }
 
     fn declare(mut self, table: String, origin: Result<Origin>) -> Self {
@@ -251,6 +270,21 @@ impl DagBuilder {
         }
     }
 
+    /// Gives a table a tag, by which it can be [selected](Selection).
+    #[must_use]
+    pub fn tag(mut self, table: impl Into<String>, tag: impl Into<String>) -> Self {
+        self.tags.push((table.into(), tag.into()));
+        self
+    }
+
+    /// Says which file a table was read from, with `/` between folders, so that it can be
+    /// [selected](Selection) by it. Nothing is read from there.
+    #[must_use]
+    pub fn path(mut self, table: impl Into<String>, path: impl Into<String>) -> Self {
+        self.paths.push((table.into(), path.into()));
+        self
+    }
+
     /// Adds a function that queries can call.
     #[must_use]
     pub fn function(mut self, function: ScalarUDF) -> Self {
@@ -279,6 +313,7 @@ impl DagBuilder {
         let functions = self.functions.clone().into();
         let nodes = graph::arrange(self)?;
         let mut dag = Dag {
+            whole: Arc::clone(&nodes),
             nodes,
             functions,
             is_checked: true,

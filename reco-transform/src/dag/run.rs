@@ -367,6 +367,19 @@ async fn make(
         }
         Origin::Sql(step) => step,
         Origin::Step(step) => step.as_ref(),
+        Origin::Published => {
+            let Some((provider, version)) = warehouse.published_table(&node.table).await? else {
+                return Err(Error::NotSelected {
+                    table: node.table.clone(),
+                });
+            };
+            return Ok(Built {
+                provider,
+                n_rows: None,
+                version,
+                checks: CheckReport::new(node.table.as_str(), Vec::new()),
+            });
+        }
     };
     let session = warehouse.session();
     let inputs = register(&session, &tables, &node.inputs, functions).map_err(failed)?;

@@ -7,8 +7,12 @@
 )]
 
 mod build;
+mod columns;
 mod lineage;
+mod page;
+mod part;
 mod publish;
 mod quality;
 mod run;
+mod select;
 mod shop;
