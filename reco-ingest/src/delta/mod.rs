@@ -58,6 +58,7 @@ mod open;
 mod packed;
 mod reader;
 mod rewrite;
+mod row_group;
 #[cfg(feature = "s3")]
 mod s3;
 mod scan;
