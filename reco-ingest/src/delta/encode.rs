@@ -9,19 +9,25 @@ use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use jiff::civil::Date;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 use reco_core::Record;
 
 use super::packed::Packed;
+use super::row_group::encode_columns;
 use super::schema::{self, MAX_ROWS, SEQ};
 use crate::error::{Error, Result};
 
 // A row group that has so many bytes in memory ends: readers take the mean size of its rows for that
 // of each, which must not hide a few large ones among many small.
 const ROW_GROUP_BYTES: usize = 64 << 20;
+// How much smaller rows usually are in a file than in memory.
+const USUAL_RATIO: usize = 4;
 // What records call the column that names them.
 const ID: &str = "id";
 
@@ -95,10 +101,15 @@ fn number(table: &str, schema: &SchemaRef, batch: &RecordBatch, seq: i64) -> Res
 
 /// A data file that is being written.
 pub(super) struct OpenFile {
-    writer: ArrowWriter<Vec<u8>>,
-    n_rows: usize,
-    /// The bytes of the row group that is being written, as they are in memory.
+    schema: SchemaRef,
+    writer: SerializedFileWriter<Vec<u8>>,
+    columns: ArrowRowGroupWriterFactory,
+    /// The rows of the next row group, and their bytes in memory.
+    group: Vec<RecordBatch>,
     n_group_bytes: usize,
+    /// The bytes that the rows of the other row groups had in memory.
+    n_bytes_before: usize,
+    n_rows: usize,
     min_seq: i64,
     max_seq: i64,
 }
@@ -137,11 +148,16 @@ impl OpenFile {
         }
         let properties = properties.build();
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties))
-            .map_err(|source| failed(table, source))?;
+            .and_then(ArrowWriter::into_serialized_writer);
+        let (writer, columns) = writer.map_err(|source| failed(table, source))?;
         Ok(Self {
+            schema: Arc::clone(schema),
             writer,
-            n_rows: 0,
+            columns,
+            group: Vec::new(),
             n_group_bytes: 0,
+            n_bytes_before: 0,
+            n_rows: 0,
             min_seq: i64::MAX,
             max_seq: i64::MIN,
         })
@@ -165,29 +181,42 @@ impl OpenFile {
                 .max(self.max_seq);
         }
         self.n_rows += batch.num_rows();
-        self.writer
-            .write(batch)
-            .map_err(|source| failed(table, source))?;
         self.n_group_bytes += batch.get_array_memory_size();
+        self.group.push(batch.clone());
         if self.n_group_bytes >= ROW_GROUP_BYTES {
-            self.n_group_bytes = 0;
-            self.writer
-                .flush()
-                .map_err(|source| failed(table, source))?;
+            self.end_group().map_err(|source| failed(table, source))?;
         }
         Ok(())
     }
 
-    /// About how large the file is so far.
-    pub(super) fn n_bytes(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+    fn end_group(&mut self) -> Result<(), ParquetError> {
+        let batches = std::mem::take(&mut self.group);
+        let index = self.writer.flushed_row_groups().len();
+        let columns = self.columns.create_column_writers(index)?;
+        let mut group = self.writer.next_row_group()?;
+        for column in encode_columns(&self.schema, &batches, columns)? {
+            column.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+        self.n_bytes_before += std::mem::take(&mut self.n_group_bytes);
+        Ok(())
     }
 
-    pub(super) fn finish(self, table: &str, date: Date) -> Result<EncodedFile> {
-        let bytes = self
-            .writer
-            .into_inner()
-            .map_err(|source| failed(table, source))?;
+    /// About how large the file is so far, if the rows that are not encoded yet are like those that are.
+    pub(super) fn n_bytes(&self) -> usize {
+        let n_written = self.writer.bytes_written();
+        if self.n_bytes_before == 0 {
+            return n_written + self.n_group_bytes / USUAL_RATIO;
+        }
+        n_written + n_written.saturating_mul(self.n_group_bytes) / self.n_bytes_before
+    }
+
+    pub(super) fn finish(mut self, table: &str, date: Date) -> Result<EncodedFile> {
+        let failed = |source| failed(table, source);
+        if !self.group.is_empty() {
+            self.end_group().map_err(failed)?;
+        }
+        let bytes = self.writer.into_inner().map_err(failed)?;
         Ok(EncodedFile {
             date,
             bytes: bytes.into(),
@@ -198,7 +227,7 @@ impl OpenFile {
     }
 }
 
-fn failed(table: &str, source: parquet::errors::ParquetError) -> Error {
+fn failed(table: &str, source: ParquetError) -> Error {
     Error::Parquet {
         path: table.to_owned(),
         source,

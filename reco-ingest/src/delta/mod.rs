@@ -58,6 +58,7 @@ mod open;
 mod packed;
 mod reader;
 mod rewrite;
+mod row_group;
 #[cfg(feature = "s3")]
 mod s3;
 mod scan;
@@ -88,6 +89,8 @@ pub use as_of::AsOf;
 pub use batch_id::BatchId;
 pub use changes::{Change, ChangeStream};
 pub use compact::{CompactConfig, Compaction};
+#[cfg(all(test, feature = "http"))]
+pub(crate) use folders::{Disk, SystemDisk};
 pub(crate) use folders::{sync_ancestors, sync_folder};
 pub use forget::{Erasure, Personal, Subject};
 pub use numbered::Numbered;

@@ -17,6 +17,7 @@ use reco_core::{BoxError, Durability, Record};
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::folders::{Disk, SystemDisk};
 use super::sorted::Sorted;
 use super::synced::Synced;
 use super::{DeltaTable, Inner, check, log_error, schema};
@@ -47,12 +48,16 @@ impl<E: Record> DeltaTable<E> {
     ///
     /// As [`open`](Self::open), and [`Error::Location`] if the path cannot be used.
     pub async fn open_local(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        Self::open_local_on(Arc::new(SystemDisk), path.as_ref()).await
+    }
+
+    /// Opens the table in a local folder of a disk, or creates both.
+    pub(crate) async fn open_local_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let failed = |error| location_error(&name, error);
         tokio::fs::create_dir_all(path).await.map_err(failed)?;
         let absolute = tokio::fs::canonicalize(path).await.map_err(failed)?;
-        let folder = tokio::task::spawn_blocking(move || Synced::new(&absolute)).await;
+        let folder = tokio::task::spawn_blocking(move || Synced::new(&absolute, disk)).await;
         let folder = folder
             .map_err(|error| location_error(&name, error))?
             .map_err(|error| location_error(&name, error))?;

@@ -20,7 +20,7 @@ use object_store::{
 };
 use uuid::Uuid;
 
-use super::folders::Folders;
+use super::folders::{Disk, Folders};
 
 /// A local folder as an object store that has synced what it says it stored.
 ///
@@ -42,8 +42,8 @@ pub(super) struct Synced {
 
 impl Synced {
     /// The store of a folder that exists.
-    pub(super) fn new(root: &Path) -> Result<Self> {
-        let folders = Folders::new(root).map_err(|error| failed(root, &error))?;
+    pub(super) fn new(root: &Path, disk: Arc<dyn Disk>) -> Result<Self> {
+        let folders = Folders::new(root, disk).map_err(|error| failed(root, &error))?;
         Ok(Self {
             inner: Arc::new(LocalFileSystem::new_with_prefix(root)?),
             folders: Arc::new(folders),
@@ -67,7 +67,7 @@ impl Synced {
         let path = self.inner.path_to_filesystem(location)?;
         let folders = Arc::clone(&self.folders);
         blocking(move || {
-            let synced = File::open(&path).and_then(|file| file.sync_all());
+            let synced = File::open(&path).and_then(|file| folders.sync_file(&file, &path));
             synced
                 .and_then(|()| folders.sync_parent(&path))
                 .map_err(|error| failed(&path, &error))
@@ -225,7 +225,9 @@ impl Staged {
     fn publish(mut self, create: bool) -> Result<PutResult> {
         let target = self.target.clone();
         let failed = |error: IoError| failed(&target, &error);
-        self.file.sync_all().map_err(failed)?;
+        self.folders
+            .sync_file(&self.file, &target)
+            .map_err(failed)?;
         if create {
             std::fs::hard_link(&self.path, &target).map_err(|source| match source.kind() {
                 ErrorKind::AlreadyExists => Error::AlreadyExists {
@@ -322,12 +324,13 @@ mod tests {
     use futures::future::join_all;
     use object_store::ObjectStoreExt as _;
 
+    use super::super::folders::SystemDisk;
     use super::super::sorted::Sorted;
     use super::*;
 
     fn store() -> (tempfile::TempDir, Synced) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Synced::new(folder.path()).unwrap();
+        let store = Synced::new(folder.path(), Arc::new(SystemDisk)).unwrap();
         (folder, store)
     }
 

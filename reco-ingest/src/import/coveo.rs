@@ -18,6 +18,7 @@ use reco_core::{
 
 use super::drive::{Decode, Job, RowIds, drive};
 use super::mapper::list;
+use super::records::Records;
 use super::rows::Fields;
 use super::target::Sink;
 use super::{Format, ImportReport, Progress};
@@ -236,7 +237,7 @@ impl Decode<CoveoContent> for ContentDecoder {
         &self,
         fields: &Fields<'_>,
         _ids: &mut RowIds<'_>,
-        out: &mut Vec<CoveoContent>,
+        out: &mut Records<CoveoContent>,
     ) -> Result<(), String> {
         let get = |at: usize| fields.get(at).and_then(|field| field.as_deref());
         let vector = |at: usize| get(at).map(|text| floats(COLUMNS[at], text)).transpose();

@@ -13,6 +13,7 @@ use super::csv::CsvRows;
 use super::dialect::Dialect;
 use super::json::{Column, JsonRows};
 use super::parquet::ParquetRows;
+use super::records::Records;
 use super::rows::{Fields, Row, Rows, max_decoded_bytes, read_error, too_large};
 use super::target::{Gather, Target};
 use super::{Format, ImportReport, Progress, invalid};
@@ -53,7 +54,7 @@ pub(super) trait Decode<R>: Send + 'static {
         &self,
         fields: &Fields<'_>,
         ids: &mut RowIds<'_>,
-        out: &mut Vec<R>,
+        out: &mut Records<R>,
     ) -> Result<(), String>;
 
     /// Keeps the bytes of a row in its first record.
@@ -107,7 +108,7 @@ fn namespace(job: &Job) -> Result<Uuid> {
 #[derive(Debug)]
 struct Batch<R, G> {
     /// The records that were not gathered yet.
-    records: Vec<R>,
+    records: Records<R>,
     gathered: G,
     n_records: usize,
     dead_letters: Vec<DeadLetter>,
@@ -212,7 +213,7 @@ fn read<R: Record, G: Gather<R>>(
     let source = job.source.clone().unwrap_or_else(|| file_name(&job.path));
     let mut report = ImportReport::default();
     let mut batch = Batch {
-        records: Vec::new(),
+        records: Records::default(),
         gathered,
         n_records: 0,
         dead_letters: Vec::new(),
@@ -306,7 +307,9 @@ impl<R: Record, G: Gather<R>> Batch<R, G> {
             records.iter().try_for_each(|fields| {
                 let before = self.records.len();
                 decode.decode(fields, &mut ids, &mut self.records)?;
-                let added = self.records[before..].iter().map(Record::n_bytes);
+                let added = self.records.as_slice()[before..]
+                    .iter()
+                    .map(Record::n_bytes);
                 n_bytes = n_bytes.saturating_add(added.sum());
                 if n_bytes > max_bytes {
                     return Err(too_large(max_bytes));

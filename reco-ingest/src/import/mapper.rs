@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use reco_core::{Event, EventKind, Record as _};
 
 use super::mapping::{KindMapping, Mapping, Otherwise, TimeMapping, Value};
+use super::records::Records;
 use super::rows::{Fields, max_decoded_bytes, too_large};
 use super::time::{after, seconds_into};
 
@@ -109,14 +110,13 @@ impl Mapper {
         fields: &Fields<'_>,
         received_at: Option<Timestamp>,
         id: &mut dyn FnMut() -> String,
-        out: &mut Vec<Event>,
+        out: &mut Records<Event>,
     ) -> Result<(), String> {
         let row = Fielded {
             columns: &self.columns,
             fields,
         };
         let (mapping, places) = (&self.mapping, &self.places);
-        let text = |value: &Option<Text>| row.text(value.as_ref()).map(ToOwned::to_owned);
         let occurred_at = row.time(&mapping.time, &places.time)?;
         if mapping
             .earliest
@@ -126,31 +126,38 @@ impl Mapper {
                 "its time {occurred_at} is before the earliest allowed"
             ));
         }
-        let event = Event {
-            id: match &places.id {
-                Some(value) => row.text(Some(value)).ok_or("it has no id")?.to_owned(),
-                None => id(),
-            },
-            received_at: received_at.unwrap_or(occurred_at),
-            occurred_at,
-            tenant: row.name(places.tenant.as_ref())?,
-            client: row.name(places.client.as_ref())?,
-            session: text(&places.session),
-            kind: row.kind(&mapping.kind, places.kind)?,
-            item: row.text(places.item.as_ref()).map(Into::into),
-            query: text(&places.query),
-            price: row.number("price", places.price.as_ref(), |price: f64| {
-                price.is_finite()
-            })?,
-            quantity: row.number("quantity", places.quantity.as_ref(), |_: i64| true)?,
-            currency: text(&places.currency),
-            payload: Bytes::new(),
-        };
-        let clicked = places.clicks.and_then(|clicks| row.get(clicks));
+        let option =
+            |text: &mut Option<String>, value: &Option<Text>| match row.text(value.as_ref()) {
+                Some(value) => set(text.get_or_insert_default(), value),
+                None => *text = None,
+            };
         let first = out.len();
+        let event = out.next(blank);
+        match &places.id {
+            Some(value) => {
+                let value = row.text(Some(value)).ok_or("it has no id")?;
+                set(&mut event.id, value);
+            }
+            None => event.id = id(),
+        }
+        event.received_at = received_at.unwrap_or(occurred_at);
+        event.occurred_at = occurred_at;
+        set(&mut event.tenant, row.name(places.tenant.as_ref())?);
+        set(&mut event.client, row.name(places.client.as_ref())?);
+        option(&mut event.session, &places.session);
+        event.kind = row.kind(&mapping.kind, places.kind)?;
+        event.item = row.text(places.item.as_ref()).map(Into::into);
+        option(&mut event.query, &places.query);
+        event.price = row.number("price", places.price.as_ref(), |price: f64| {
+            price.is_finite()
+        })?;
+        event.quantity = row.number("quantity", places.quantity.as_ref(), |_: i64| true)?;
+        option(&mut event.currency, &places.currency);
+        event.payload = Bytes::new();
+        let clicked = places.clicks.and_then(|clicks| row.get(clicks));
         let event_bytes = event.n_bytes();
         let mut n_bytes = event_bytes;
-        out.push(event);
+        out.add();
         for item in list(clicked.unwrap_or_default()) {
             n_bytes = n_bytes.saturating_add(event_bytes);
             if n_bytes > self.max_bytes {
@@ -160,12 +167,37 @@ impl Mapper {
                 id: id(),
                 kind: EventKind::Click,
                 item: Some(item.into()),
-                ..out[first].clone()
+                ..out.as_slice()[first].clone()
             };
             out.push(click);
         }
         Ok(())
     }
+}
+
+// An event to write over.
+fn blank() -> Event {
+    Event {
+        id: String::new(),
+        received_at: Timestamp::UNIX_EPOCH,
+        occurred_at: Timestamp::UNIX_EPOCH,
+        tenant: String::new(),
+        client: String::new(),
+        session: None,
+        kind: EventKind::Custom,
+        item: None,
+        query: None,
+        price: None,
+        quantity: None,
+        currency: None,
+        payload: Bytes::new(),
+    }
+}
+
+// In the memory that the text has.
+fn set(text: &mut String, value: &str) {
+    text.clear();
+    text.push_str(value);
 }
 
 // A row with the names of its columns.
@@ -194,11 +226,14 @@ impl<'a> Fielded<'a> {
     }
 
     // Empty only where the mapping says nothing.
-    fn name(&self, value: Option<&Text>) -> Result<String, String> {
+    fn name<'b>(&self, value: Option<&'b Text>) -> Result<&'b str, String>
+    where
+        'a: 'b,
+    {
         match value {
-            Some(Text::Column(at)) => self.required(*at).map(ToOwned::to_owned),
-            Some(Text::Constant(text)) => Ok(text.clone()),
-            None => Ok(String::new()),
+            Some(Text::Column(at)) => self.required(*at),
+            Some(Text::Constant(text)) => Ok(text),
+            None => Ok(""),
         }
     }
 

@@ -33,6 +33,7 @@ mod mapping;
 mod parquet;
 mod presets;
 mod record;
+mod records;
 mod rows;
 mod target;
 mod time;
@@ -47,6 +48,7 @@ use crate::error::{Error, Result};
 use crate::sink::DeadLetter;
 use drive::{Decode, Job, RowIds, drive};
 use mapper::Mapper;
+use records::Records;
 use rows::Fields;
 use target::{Sink, Target};
 
@@ -329,7 +331,7 @@ impl Decode<Event> for EventDecoder {
         &self,
         fields: &Fields<'_>,
         ids: &mut RowIds<'_>,
-        out: &mut Vec<Event>,
+        out: &mut Records<Event>,
     ) -> Result<(), String> {
         self.mapper
             .events(fields, self.received_at, &mut || ids.next(), out)

@@ -2,12 +2,15 @@
 
 use reco_core::{EventSink, Record};
 
+use super::records::Records;
 use crate::delta::{Numbered, Packed};
 use crate::error::Result;
 use crate::privacy::{Redact, Redaction};
 
 // So many records are made at a time, and packed while the processor still has them at hand.
 const CHUNK_ROWS: usize = 1024;
+// The memory of longer ones is not kept for the next.
+const CHUNK_BYTES: usize = 4 << 20;
 
 /// Where the records of an import go.
 pub(super) trait Target<R: Record>: Sync {
@@ -29,7 +32,7 @@ pub(super) trait Gather<R>: Send + 'static {
     const CHUNK_ROWS: usize;
 
     /// Takes records, and leaves none.
-    fn take(&mut self, records: &mut Vec<R>) -> Result<()>;
+    fn take(&mut self, records: &mut Records<R>) -> Result<()>;
 
     /// Hands over what was taken, to begin anew.
     fn next(&mut self) -> Self;
@@ -59,11 +62,11 @@ impl<R: Record, S: EventSink<R> + ?Sized> Target<R> for Sink<'_, S> {
 impl<R: Send + 'static> Gather<R> for Vec<R> {
     const CHUNK_ROWS: usize = usize::MAX;
 
-    fn take(&mut self, records: &mut Self) -> Result<()> {
+    fn take(&mut self, records: &mut Records<R>) -> Result<()> {
         if self.is_empty() {
-            std::mem::swap(self, records);
+            *self = records.take();
         } else {
-            self.append(records);
+            self.append(&mut records.take());
         }
         Ok(())
     }
@@ -112,15 +115,20 @@ pub(super) struct Columns<R: Record> {
 impl<R: Redact> Gather<R> for Columns<R> {
     const CHUNK_ROWS: usize = CHUNK_ROWS;
 
-    fn take(&mut self, records: &mut Vec<R>) -> Result<()> {
+    fn take(&mut self, records: &mut Records<R>) -> Result<()> {
         if let Some(rules) = &self.redaction {
-            let redacted = records.drain(..).enumerate();
+            let redacted = records.take().into_iter().enumerate();
             let redacted = redacted.map(|(row, record)| record.redact(rules, row));
             self.packed
                 .push(&redacted.collect::<reco_core::Result<Vec<R>>>()?)?;
         } else {
-            self.packed.push(records)?;
-            records.clear();
+            self.packed.push(records.as_slice())?;
+            let n_bytes: usize = records.as_slice().iter().map(Record::n_bytes).sum();
+            if n_bytes > CHUNK_BYTES {
+                records.truncate(0);
+            } else {
+                records.clear();
+            }
         }
         Ok(())
     }

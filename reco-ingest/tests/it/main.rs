@@ -27,6 +27,8 @@ mod maintenance;
 mod metrics;
 #[cfg(all(feature = "http", target_os = "linux"))]
 mod overload;
+#[cfg(feature = "http")]
+mod posting;
 mod presets;
 mod privacy;
 #[cfg(feature = "prometheus")]

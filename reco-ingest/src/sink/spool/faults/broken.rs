@@ -1,120 +1,61 @@
 //! Disks that are full, that fail to sync, and that damage what they keep.
 
 use std::io::{Error as IoError, ErrorKind};
-use std::ops::Bound;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use object_store::memory::InMemory;
 use reco_core::EventSink;
-use redb::{BackendError, StorageBackend};
 
 use super::super::Spooled;
 use super::super::storage::{Files, SystemFiles};
+use super::watched::{Change, Watch, Watched};
 use super::{config, letters, open, scan};
 use crate::{DeadLetter, DeltaTable};
 
-/// Files that fail while told to.
-#[derive(Debug)]
-struct FailingFiles {
-    full: Arc<AtomicBool>,
-    sync_fails: Arc<AtomicBool>,
-}
-
-impl Files for FailingFiles {
-    fn exists(&self, path: &Path) -> Result<bool, IoError> {
-        SystemFiles.exists(path)
-    }
-
-    fn open(&self, path: &Path) -> Result<Box<dyn StorageBackend>, IoError> {
-        Ok(Box::new(Failing {
-            inner: SystemFiles.open(path)?,
-            full: Arc::clone(&self.full),
-            sync_fails: Arc::clone(&self.sync_fails),
-        }))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), IoError> {
-        SystemFiles.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> Result<(), IoError> {
-        SystemFiles.remove(path)
-    }
-}
-
-/// A file that fails while told to.
-#[derive(Debug)]
+/// When a disk fails.
+#[derive(Debug, Default)]
 struct Failing {
-    inner: Box<dyn StorageBackend>,
-    full: Arc<AtomicBool>,
-    sync_fails: Arc<AtomicBool>,
+    full: AtomicBool,
+    sync_fails: AtomicBool,
 }
 
-impl StorageBackend for Failing {
-    fn len(&self) -> Result<u64, IoError> {
-        self.inner.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError> {
-        self.inner.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), IoError> {
-        self.inner.set_len(len)
-    }
-
-    fn sync_data(&self) -> Result<(), IoError> {
-        if self.sync_fails.load(Ordering::SeqCst) {
-            return Err(IoError::other("the disk is broken"));
+impl Watch for Failing {
+    fn run(
+        &self,
+        change: Change<'_>,
+        make: &mut dyn FnMut() -> Result<(), IoError>,
+    ) -> Result<(), IoError> {
+        match change {
+            Change::Write(_) if self.full.load(Ordering::SeqCst) => {
+                Err(ErrorKind::StorageFull.into())
+            }
+            Change::Sync if self.sync_fails.load(Ordering::SeqCst) => {
+                Err(IoError::other("the disk is broken"))
+            }
+            _ => make(),
         }
-        self.inner.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), IoError> {
-        if self.full.load(Ordering::SeqCst) {
-            return Err(ErrorKind::StorageFull.into());
-        }
-        self.inner.write(offset, data)
-    }
-
-    fn close(&self) -> Result<(), IoError> {
-        self.inner.close()
-    }
-
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.try_lock_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.unlock_range(start, end)
     }
 }
 
 /// A spool on a file that fails while told to, and its table.
 struct Broken {
-    full: Arc<AtomicBool>,
-    sync_fails: Arc<AtomicBool>,
+    disk: Arc<Failing>,
     table: DeltaTable<DeadLetter>,
     sink: Spooled<DeadLetter>,
     dir: tempfile::TempDir,
 }
 
 async fn broken() -> Broken {
-    let (full, sync_fails) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let disk = Arc::<Failing>::default();
     let (dir, store) = (tempfile::tempdir().unwrap(), Arc::new(InMemory::new()));
     let table = DeltaTable::open(store, "raw").await.unwrap();
-    let files: Arc<dyn Files> = Arc::new(FailingFiles {
-        full: Arc::clone(&full),
-        sync_fails: Arc::clone(&sync_fails),
-    });
+    let files: Arc<dyn Files> = Arc::new(Watched(Arc::clone(&disk)));
     let mut config = config(dir.path());
     config.drain.max_rows = 1000;
     let sink = open(&table, &config, &files).await.unwrap();
     Broken {
-        full,
-        sync_fails,
+        disk,
         table,
         sink,
         dir,
@@ -140,7 +81,7 @@ async fn write_again(sink: &Spooled<DeadLetter>, records: Vec<DeadLetter>) {
 async fn a_disk_that_is_full_refuses_and_loses_nothing() {
     let broken = broken().await;
     broken.sink.write(letters(0, 2)).await.unwrap();
-    broken.full.store(true, Ordering::SeqCst);
+    broken.disk.full.store(true, Ordering::SeqCst);
     let error = broken.sink.write(letters(10, 1)).await.unwrap_err();
     let text = chain(&error);
     let dir = broken.dir.path().display();
@@ -151,7 +92,7 @@ async fn a_disk_that_is_full_refuses_and_loses_nothing() {
     assert!(text.contains("no storage space"), "{text}");
     assert!(broken.sink.write(letters(20, 1)).await.is_err());
 
-    broken.full.store(false, Ordering::SeqCst);
+    broken.disk.full.store(false, Ordering::SeqCst);
     write_again(&broken.sink, letters(30, 1)).await;
     broken.sink.close().await.unwrap();
     let mut expected = letters(0, 2);
@@ -163,9 +104,9 @@ async fn a_disk_that_is_full_refuses_and_loses_nothing() {
 async fn a_file_whose_sync_failed_is_emptied_before_it_is_made_anew() {
     let broken = broken().await;
     broken.sink.write(letters(0, 2)).await.unwrap();
-    broken.sync_fails.store(true, Ordering::SeqCst);
+    broken.disk.sync_fails.store(true, Ordering::SeqCst);
     assert!(broken.sink.write(letters(10, 1)).await.is_err());
-    broken.sync_fails.store(false, Ordering::SeqCst);
+    broken.disk.sync_fails.store(false, Ordering::SeqCst);
     // What the system says was synced may not be, so nothing more is acknowledged on top of it.
     assert!(broken.sink.write(letters(20, 1)).await.is_err());
     while broken.sink.flush().await.is_err() {

@@ -1,7 +1,11 @@
-//! What a spool makes of power that fails at any point, disks that are full, and disks that lie.
+//! What a spool makes of power that fails at any point, disks that are full, and disks that lie,
+//! and of SIGKILL.
 
 mod broken;
+#[cfg(feature = "http")]
+mod kills;
 mod power;
+mod watched;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +43,7 @@ fn config(dir: &Path) -> SpoolConfig {
     }
 }
 
-async fn scan(table: &DeltaTable<DeadLetter>) -> Vec<DeadLetter> {
+async fn scan<E: Record>(table: &DeltaTable<E>) -> Vec<E> {
     let batches: Vec<_> = table
         .scan(TimeWindow::ALL)
         .await
@@ -47,18 +51,16 @@ async fn scan(table: &DeltaTable<DeadLetter>) -> Vec<DeadLetter> {
         .try_collect()
         .await
         .unwrap();
-    let records = batches
-        .iter()
-        .map(|batch| DeadLetter::from_batch(batch).unwrap());
+    let records = batches.iter().map(|batch| E::from_batch(batch).unwrap());
     records.flatten().collect()
 }
 
 // Opens a spool, as soon as the one before it has left the folder.
-async fn open(
-    table: &DeltaTable<DeadLetter>,
+async fn open<E: Record>(
+    table: &DeltaTable<E>,
     config: &SpoolConfig,
     files: &Arc<dyn Files>,
-) -> crate::Result<Spooled<DeadLetter>> {
+) -> crate::Result<Spooled<E>> {
     loop {
         match Spooled::open(table.clone(), config.clone(), Arc::clone(files)).await {
             Err(Error::SpoolInUse { .. }) => tokio::task::yield_now().await,
