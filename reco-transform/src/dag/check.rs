@@ -26,11 +26,11 @@ pub(super) type Tables = BTreeMap<String, Arc<dyn TableProvider>>;
 pub(super) fn check_now(dag: &Dag) -> Result<bool> {
     check(dag)
         .now_or_never()
-        .map_or(Ok(false), |result| result.map(|()| true))
+        .map_or(Ok(false), |result| result.map(|_| true))
 }
 
-/// Plans every step and every expectation on empty tables.
-pub(super) async fn check(dag: &Dag) -> Result<()> {
+/// Plans every step and every expectation on empty tables, and returns these.
+pub(super) async fn check(dag: &Dag) -> Result<Tables> {
     let mut tables = Tables::new();
     for node in &*dag.nodes {
         let failed = |error| Error::of_step(&node.table, error);
@@ -47,7 +47,7 @@ pub(super) async fn check(dag: &Dag) -> Result<()> {
         check_expectations(&audit, node, &table).await?;
         tables.insert(node.table.clone(), table);
     }
-    Ok(())
+    Ok(tables)
 }
 
 /// The columns that a step makes.

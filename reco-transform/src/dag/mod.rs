@@ -27,9 +27,12 @@ mod lineage;
 mod report;
 mod run;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use lineage::{Lineage, LineageKind, LineageTable};
@@ -116,6 +119,21 @@ impl Dag {
     #[must_use]
     pub fn tables(&self) -> impl ExactSizeIterator<Item = &str> {
         self.nodes.iter().map(|node| node.table.as_str())
+    }
+
+    pub(crate) fn node(&self, table: &str) -> Option<&Arc<Node>> {
+        self.nodes.iter().find(|node| node.table == table)
+    }
+
+    pub(crate) fn functions(&self) -> &[ScalarUDF] {
+        &self.functions
+    }
+
+    /// The columns of all tables, found by planning every step on empty ones.
+    pub(crate) async fn schemas(&self) -> Result<Arc<BTreeMap<String, SchemaRef>>> {
+        let tables = Box::pin(check::check(self)).await?;
+        let schema = |(name, table): (String, Arc<dyn TableProvider>)| (name, table.schema());
+        Ok(Arc::new(tables.into_iter().map(schema).collect()))
     }
 
     /// Which table is made of which, as text, JSON or a drawing.

@@ -12,3 +12,5 @@ mod publish;
 mod quality;
 mod run;
 mod shop;
+mod steps;
+mod unit_test;
