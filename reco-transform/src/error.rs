@@ -7,6 +7,7 @@ use datafusion::error::DataFusionError;
 use reco_core::{BoxError, CheckReport, did_you_mean, nearest};
 
 use crate::dag::DagRun;
+use crate::unit_test::RowDifference;
 
 /// A result whose error is this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -111,6 +112,14 @@ pub enum Error {
         expected: &'static str,
         /// The type that it has.
         found: String,
+    },
+    /// A step is configured in a way that means nothing.
+    #[error("step `{step}` is configured wrongly: {reason}")]
+    InvalidStep {
+        /// The step.
+        step: String,
+        /// Which setting, and what is wrong with it.
+        reason: String,
     },
     /// An expectation is put together in a way that no row could fail, or none could pass.
     #[error("expectation `{expectation}` on table `{table}` means nothing: {reason}")]
@@ -257,6 +266,46 @@ pub enum Error {
         /// Which column or row is wrong.
         source: Box<reco_core::Error>,
     },
+    /// A test cannot be run as it is written.
+    #[error("test `{test}` is invalid: {reason}")]
+    InvalidTest {
+        /// The test.
+        test: String,
+        /// Which table, row and column it is about, and what is wrong.
+        reason: String,
+    },
+    /// Tests cannot be read.
+    #[error("the tests cannot be read")]
+    InvalidTestSuite {
+        /// Which key or value is wrong.
+        source: Box<reco_core::Error>,
+    },
+    /// A step failed on the rows of a test.
+    #[error("test `{test}` could not be run")]
+    InTest {
+        /// The test.
+        test: String,
+        /// Why the step failed.
+        source: Box<Self>,
+    },
+    /// A step makes other rows than a test expects.
+    #[error("test `{test}`: step `{step}` makes other rows: {difference}")]
+    OtherRows {
+        /// The test.
+        test: String,
+        /// The step.
+        step: String,
+        /// Which rows are missing, unexpected or changed.
+        difference: Box<RowDifference>,
+    },
+    /// Some tests of a suite did not pass.
+    #[error("{} of {n_tests} tests failed{}", .failures.len(), one_a_line(.failures))]
+    TestsFailed {
+        /// How many tests were run.
+        n_tests: usize,
+        /// What each that did not pass has to say.
+        failures: Vec<Self>,
+    },
     /// A result could not be computed.
     #[error("table `{table}` cannot be read")]
     Read {
@@ -317,6 +366,23 @@ impl Error {
     pub(crate) fn into_datafusion(self) -> DataFusionError {
         DataFusionError::External(Box::new(self))
     }
+}
+
+/// Errors with their causes, each after a line of its own: there is no single source that could tell.
+fn one_a_line(errors: &[Error]) -> String {
+    let mut text = String::new();
+    for error in errors {
+        text.push('\n');
+        let mut cause: Option<&dyn std::error::Error> = Some(error);
+        let mut separator = "";
+        while let Some(error) = cause {
+            text.push_str(separator);
+            text.push_str(&error.to_string());
+            separator = ": ";
+            cause = error.source();
+        }
+    }
+    text
 }
 
 fn unwrap_ours(error: DataFusionError) -> Result<Error, DataFusionError> {

@@ -10,7 +10,9 @@
 //! * [`dag`]: steps put together, checked before anything is read, run in parallel, drawn.
 //! * [`quality`]: what is expected of a table before it is published.
 //! * [`materialize`], [`warehouse`]: where the rows of a table are kept.
-//! * [`steps`]: sessions, duplicates, support: the steps that every shop needs.
+//! * [`steps`]: sessions, duplicates, support, bots, splits, popularity, pairs, figures: the steps that
+//!   every shop needs.
+//! * [`unit_test`]: tests of steps, with rows given and rows expected.
 //! * [`dataset`]: a table as the sessions that models are fitted on.
 //!
 //! # Examples
@@ -50,6 +52,7 @@ pub mod source;
 pub mod sql;
 pub mod step;
 pub mod steps;
+pub mod unit_test;
 pub mod warehouse;
 
 pub use datafusion;
@@ -68,5 +71,9 @@ pub use quality::{
 pub use source::{IntoSource, Source};
 pub use sql::SqlStep;
 pub use step::{Step, StepContext, StepExt, WithSchema, step_fn};
-pub use steps::{Deduplicate, MinSupport, Sessionize};
+pub use steps::{
+    BotFilter, BotFilterBy, CoOccurrence, CoOccurrenceMeasure, Deduplicate, Funnel, Granularity,
+    Kpi, MinSupport, PopularityByWindow, SessionFeatures, Sessionize, SplitCut, TemporalSplit,
+};
+pub use unit_test::{RowDifference, Rows, StepTest, TestCase, TestSuite};
 pub use warehouse::{Warehouse, WarehouseConfig};

@@ -26,11 +26,11 @@ pub(super) type Tables = BTreeMap<String, Arc<dyn TableProvider>>;
 pub(super) fn check_now(dag: &Dag) -> Result<bool> {
     check(dag)
         .now_or_never()
-        .map_or(Ok(false), |result| result.map(|()| true))
+        .map_or(Ok(false), |result| result.map(|_| true))
 }
 
-/// Plans every step and every expectation on empty tables.
-pub(super) async fn check(dag: &Dag) -> Result<()> {
+/// Plans every step and every expectation on empty tables, and returns these.
+pub(super) async fn check(dag: &Dag) -> Result<Tables> {
     plan_each(dag, &mut |_, _, _| ()).await
 }
 
@@ -38,7 +38,7 @@ pub(super) async fn check(dag: &Dag) -> Result<()> {
 pub(super) async fn plan_each(
     dag: &Dag,
     seen: &mut (dyn FnMut(&Node, &SchemaRef, Option<&LogicalPlan>) + Send),
-) -> Result<()> {
+) -> Result<Tables> {
     let mut tables = Tables::new();
     // A part reads what is published, whose columns only the warehouse knows.
     for node in &*dag.whole {
@@ -62,7 +62,7 @@ pub(super) async fn plan_each(
         seen(node, &schema, Some(frame.logical_plan()));
         check_audit(dag, node, &mut tables, schema).await?;
     }
-    Ok(())
+    Ok(tables)
 }
 
 /// Plans the expectations of a table, which is then there for others.

@@ -32,15 +32,16 @@ mod report;
 mod run;
 mod select;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use columns::{ColumnLineage, ColumnOrigins, ColumnRef, TableColumns};
 pub use lineage::{Lineage, LineageKind, LineageTable};
-
 pub use page::Page;
 pub use report::{DagEvent, TableReport, TableStatus};
 pub use run::DagRun;
@@ -133,6 +134,21 @@ impl Dag {
     #[must_use]
     pub fn tables(&self) -> impl ExactSizeIterator<Item = &str> {
         self.nodes.iter().map(|node| node.table.as_str())
+    }
+
+    pub(crate) fn node(&self, table: &str) -> Option<&Arc<Node>> {
+        self.nodes.iter().find(|node| node.table == table)
+    }
+
+    pub(crate) fn functions(&self) -> &[ScalarUDF] {
+        &self.functions
+    }
+
+    /// The columns of all tables, found by planning every step on empty ones.
+    pub(crate) async fn schemas(&self) -> Result<Arc<BTreeMap<String, SchemaRef>>> {
+        let tables = Box::pin(check::check(self)).await?;
+        let schema = |(name, table): (String, Arc<dyn TableProvider>)| (name, table.schema());
+        Ok(Arc::new(tables.into_iter().map(schema).collect()))
     }
 
     /// Which table is made of which, as text, JSON or a drawing.

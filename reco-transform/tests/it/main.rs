@@ -16,3 +16,5 @@ mod quality;
 mod run;
 mod select;
 mod shop;
+mod steps;
+mod unit_test;
