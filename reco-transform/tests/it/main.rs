@@ -7,6 +7,7 @@
 )]
 
 mod build;
+mod expectations;
 mod lineage;
 mod publish;
 mod quality;
