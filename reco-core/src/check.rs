@@ -86,7 +86,10 @@ pub struct CheckResult {
     pub n_failed: u64,
     /// The first few that are not as expected, as JSON objects, at most [`Self::MAX_SAMPLES`].
     pub samples: Vec<String>,
-    /// What was found where the counts do not say it: `row_count is 3`.
+    /// The value that was found, as JSON, where the check is on one: `15.5` for a mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<String>,
+    /// What was found where neither the counts nor the value say it.
     pub note: Option<String>,
 }
 
@@ -104,6 +107,7 @@ impl CheckResult {
             n_checked,
             n_failed: 0,
             samples: Vec::new(),
+            observed: None,
             note: None,
         }
     }
@@ -116,6 +120,15 @@ impl CheckResult {
             n_failed,
             ..Self::passed(check, n_checked)
         }
+    }
+
+    /// The share of what was looked at that is not as expected, from 0 to 1; none of nothing is 0.
+    #[must_use]
+    pub fn failed_share(&self) -> f64 {
+        if self.n_checked == 0 {
+            return 0.0;
+        }
+        self.n_failed as f64 / self.n_checked as f64
     }
 
     /// The same result with another severity.
@@ -153,6 +166,9 @@ impl fmt::Display for CheckResult {
             "{} {verdict}: {} of {} rows",
             self.check, self.n_failed, self.n_checked
         )?;
+        if let Some(observed) = &self.observed {
+            write!(f, ", observed {observed}")?;
+        }
         if let Some(note) = &self.note {
             write!(f, ", {note}")?;
         }

@@ -131,6 +131,30 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A suite of expectations cannot be read or written.
+    #[error("suite `{suite}`{} is invalid", position_of(*.position))]
+    InvalidSuite {
+        /// The suite; nothing if it has no name.
+        suite: String,
+        /// Which of its expectations, from 0; none if it is the suite itself.
+        position: Option<usize>,
+        /// Which key or kind, and what is wrong with it.
+        source: Box<reco_core::Error>,
+    },
+    /// An expectation of another tool has no counterpart here.
+    #[error(
+        "suite `{suite}`, expectation {position}: `{expectation}` cannot be imported: {reason}"
+    )]
+    UnsupportedExpectation {
+        /// The suite; nothing if it has no name.
+        suite: String,
+        /// Which of its expectations, from 0.
+        position: usize,
+        /// Its type in the other tool.
+        expectation: String,
+        /// What there is no counterpart for.
+        reason: String,
+    },
     /// A step does not make the columns that it declares.
     #[error("step `{step}` breaks its schema: {}", .violations.join("; "))]
     BrokenSchema {
@@ -383,6 +407,10 @@ fn one_a_line(errors: &[Error]) -> String {
         }
     }
     text
+}
+
+fn position_of(position: Option<usize>) -> String {
+    position.map_or_else(String::new, |position| format!(", expectation {position},"))
 }
 
 fn unwrap_ours(error: DataFusionError) -> Result<Error, DataFusionError> {

@@ -65,8 +65,17 @@ pub use dataset::session_dataset;
 pub use error::{Error, Result};
 pub use materialize::Materialization;
 pub use quality::{
-    Expectation, accepted_values, between, expect_no_rows, expect_sql, not_null, relationships,
-    row_count, unique,
+    Check, ColumnRange, ColumnValues, CountRange, Expectation, ExpectationConfig, IgnoreRowIf,
+    MatchOn, Monotonic, ParseAs, Scalar, Suite, accepted_values, audit_table, between,
+    checks_batch, checks_schema, column_count, column_distinct_count, column_distinct_share,
+    column_exists, column_max, column_mean, column_median, column_min, column_quantile,
+    column_stdev, column_sum, column_type, columns_match_ordered, columns_match_set, decreasing,
+    distinct_values_contain, distinct_values_equal, distinct_values_in, expect_no_rows, expect_sql,
+    failing_rows, freshness, increasing, matches_like, matches_like_list, matches_regex,
+    matches_regex_list, matches_strftime, most_common_value, multicolumn_sum, not_matches_like,
+    not_matches_like_list, not_matches_regex, not_matches_regex_list, not_null, null, pair_equal,
+    pair_greater, pair_in_set, parseable, rejected_values, relationships, row_count,
+    row_count_equals_table, row_count_near_earlier, unique, unique_within_record, value_lengths,
 };
 pub use source::{IntoSource, Source};
 pub use sql::SqlStep;

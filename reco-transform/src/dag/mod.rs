@@ -266,6 +266,20 @@ impl DagBuilder {
         self
     }
 
+    /// Expects several things of a table: those of a [`Suite`](crate::Suite), or any others.
+    #[must_use]
+    pub fn expect_all(
+        self,
+        table: impl Into<String>,
+        expectations: impl IntoIterator<Item = impl Into<Expectation>>,
+    ) -> Self {
+        let table = table.into();
+        let expectations = expectations.into_iter();
+        expectations.fold(self, |dag, expectation| {
+            dag.expect(table.as_str(), expectation.into())
+        })
+    }
+
     /// Says where the rows of a table are kept. Said twice, the last counts.
     #[must_use]
     pub fn materialize(

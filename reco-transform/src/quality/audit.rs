@@ -1,24 +1,25 @@
 //! The evaluation of expectations on a table.
 
-use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
-use datafusion::arrow::datatypes::Int64Type;
 use datafusion::catalog::TableProvider;
-use datafusion::common::TableReference;
+use datafusion::common::{ScalarValue, TableReference};
 use datafusion::error::Result as EngineResult;
-use datafusion::functions_aggregate::count::count_udaf;
-use datafusion::functions_aggregate::expr_fn::{count, sum};
-use datafusion::logical_expr::expr::WindowFunction;
-use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, JoinType, WindowFunctionDefinition, ident, lit,
-};
+use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, SessionContext};
 use reco_core::{CheckReport, CheckResult};
+use serde_json::Value;
 
-use super::expectation::{Expectation, Rule};
+use super::check::Check;
+use super::columns::check_columns;
+use super::defect::{is_of_columns, is_of_rows};
+use super::expectation::Expectation;
 use super::json;
+use super::keys::KeyCounts;
+use super::pass::{Pass, Wanted, count_of, single_row};
+use super::predicate::row_condition;
+use super::rows::Rows;
+use super::verdict::{Verdict, check_age, check_occurrences, share_passes};
 use crate::error::{Error, Result};
 
 /// What the audit of a table found.
@@ -60,20 +61,118 @@ pub(crate) async fn plans(
     let auditor = auditor.map_err(|error| Error::of_step(table, error))?;
     let mut plans = Vec::new();
     for expectation in expectations {
-        let plan = match auditor.row_predicate(expectation) {
-            Ok(Some(fails)) => auditor.frame.clone().filter(fails),
-            Ok(None) => auditor.failing(expectation).await,
-            Err(error) => Err(error),
-        };
+        let plan = auditor.plan(expectation).await;
         plans.push(plan.map_err(|error| Error::of_expectation(expectation.name(), table, error))?);
     }
     Ok(plans)
+}
+
+/// Evaluates expectations on a table of a session, outside of any DAG.
+///
+/// # Errors
+///
+/// [`Error::Read`] if the session has no such table, and what [`DagBuilder::build`](crate::DagBuilder::build)
+/// refuses. That an expectation is not met is no error: it is in the report.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use reco_transform::datafusion::prelude::SessionContext;
+/// use reco_transform::{audit_table, column_mean, not_null};
+///
+/// let session = SessionContext::new();
+/// let sales = session.sql("select * from (values ('hat', 9.5), (null, 20.5)) as t (item, price)");
+/// session.register_table("sales", sales.await?.into_view())?;
+///
+/// let expectations = [not_null("item"), column_mean("price", 10.0..20.0)];
+/// let report = audit_table(&session, "sales", &expectations).await?;
+/// assert_eq!(
+///     report.to_string(),
+///     "sales: 1 of 2 checks passed\n  not_null(item) failed: 1 of 2 rows\n    {\"item\":null,\"price\":20.5}"
+/// );
+/// assert_eq!(report.results[1].observed.as_deref(), Some("15.0"));
+/// # Ok(())
+/// # }
+/// ```
+pub async fn audit_table(
+    session: &SessionContext,
+    table: &str,
+    expectations: &[Expectation],
+) -> Result<CheckReport> {
+    for expectation in expectations {
+        refuse_defect(table, expectation)?;
+    }
+    let auditor = Auditor::over(session, table).await?;
+    Ok(Box::pin(auditor.audit(expectations)).await?.report)
+}
+
+/// All rows of a table that fail an expectation, as a plan: to be looked through, or written to a table.
+///
+/// Nothing is computed before the plan is executed; then rows stream, and are never held all at once
+/// where the expectation is on single rows.
+///
+/// # Errors
+///
+/// As [`audit_table`], and [`Error::InvalidExpectation`] for what no single row can fail, such as a
+/// number of rows.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use reco_transform::datafusion::prelude::SessionContext;
+/// use reco_transform::{failing_rows, unique};
+///
+/// let session = SessionContext::new();
+/// let numbers = session.sql("select value % 10 as n from generate_series(1, 12)").await?;
+/// session.register_table("numbers", numbers.into_view())?;
+///
+/// let twice = failing_rows(&session, "numbers", &unique(["n"])).await?;
+/// assert_eq!(twice.count().await?, 4);
+/// # Ok(())
+/// # }
+/// ```
+pub async fn failing_rows(
+    session: &SessionContext,
+    table: &str,
+    expectation: &Expectation,
+) -> Result<DataFrame> {
+    refuse_defect(table, expectation)?;
+    let auditor = Auditor::over(session, table).await?;
+    let failing = auditor.failing(expectation).await;
+    let failing =
+        failing.map_err(|error| Error::of_expectation(expectation.name(), table, error))?;
+    failing.ok_or_else(|| Error::InvalidExpectation {
+        table: table.to_owned(),
+        expectation: expectation.name().to_owned(),
+        reason: "no single row can fail it".to_owned(),
+    })
+}
+
+fn refuse_defect(table: &str, expectation: &Expectation) -> Result<()> {
+    match expectation.defect() {
+        None => Ok(()),
+        Some(reason) => Err(Error::InvalidExpectation {
+            table: table.to_owned(),
+            expectation: expectation.name().to_owned(),
+            reason: reason.to_owned(),
+        }),
+    }
 }
 
 struct Auditor<'a> {
     session: &'a SessionContext,
     table: &'a str,
     frame: DataFrame,
+}
+
+/// What was found of a table so far.
+struct Found {
+    totals: Vec<ScalarValue>,
+    keys: Vec<(Rows, KeyCounts)>,
 }
 
 impl<'a> Auditor<'a> {
@@ -92,189 +191,269 @@ impl<'a> Auditor<'a> {
         })
     }
 
-    async fn audit(&self, expectations: &[Expectation]) -> Result<Audit> {
-        let counts = self.count_rows(expectations).await?;
-        let mut results = Vec::with_capacity(expectations.len());
-        for (expectation, n_failed) in expectations.iter().zip(counts.failing) {
-            let result = self.check(expectation, counts.all, n_failed).await;
-            let result = result
-                .map_err(|error| Error::of_expectation(expectation.name(), self.table, error))?;
-            results.push(result.with_severity(expectation.severity));
-        }
-        Ok(Audit {
-            report: CheckReport::new(self.table, results),
-            n_rows: Some(counts.all),
+    async fn over(session: &'a SessionContext, table: &'a str) -> Result<Self> {
+        let frame = session.table(TableReference::bare(table)).await;
+        Ok(Self {
+            session,
+            table,
+            frame: frame.map_err(|source| Error::Read {
+                table: table.to_owned(),
+                source,
+            })?,
         })
     }
 
-    /// One pass: all rows, and for each expectation on single rows those that fail.
-    async fn count_rows(&self, expectations: &[Expectation]) -> Result<RowCounts> {
-        let mut aggregates = vec![count(lit(1_i64)).alias("n_rows")];
-        let mut positions = Vec::with_capacity(expectations.len());
+    async fn audit(&self, expectations: &[Expectation]) -> Result<Audit> {
+        let failed = |expectation: &Expectation, error| {
+            Error::of_expectation(expectation.name(), self.table, error)
+        };
+        let mut pass = Pass::new();
+        let mut wanted = Vec::with_capacity(expectations.len());
         for expectation in expectations {
-            let fails = self
-                .row_predicate(expectation)
-                .and_then(|fails| {
-                    fails
-                        .map(|fails| count(lit(1_i64)).filter(fails).build())
-                        .transpose()
-                })
-                .map_err(|error| Error::of_expectation(expectation.name(), self.table, error))?;
-            positions.push(fails.map(|fails| {
-                aggregates.push(fails.alias(format!("n_failed_{}", aggregates.len())));
-                aggregates.len() - 1
-            }));
+            let config = expectation.config();
+            let slots = pass.want(config, self.session, self.frame.schema());
+            wanted.push(slots.map_err(|error| failed(expectation, error))?);
         }
-        let counts = match self.frame.clone().aggregate(Vec::new(), aggregates) {
-            Ok(plan) => numbers(plan).await,
+        let totals = match pass.plan(self.frame.clone()) {
+            Ok(plan) => single_row(plan).await,
             Err(error) => Err(error),
         };
-        let counts = counts.map_err(|error| {
+        let totals = totals.map_err(|error| {
             let names: Vec<&str> = expectations.iter().map(Expectation::name).collect();
             Error::of_expectation(&names.join(", "), self.table, error)
         })?;
-        Ok(RowCounts {
-            all: counts[0],
-            failing: positions
-                .into_iter()
-                .map(|position| position.map(|p| counts[p]))
-                .collect(),
+        let mut found = Found {
+            totals,
+            keys: Vec::new(),
+        };
+        let mut results = Vec::with_capacity(expectations.len());
+        for (expectation, wanted) in expectations.iter().zip(&wanted) {
+            let verdict = self.judge(expectation, wanted, &mut found).await;
+            let verdict = verdict.map_err(|error| failed(expectation, error))?;
+            let result = self.result(expectation, verdict).await;
+            results.push(result.map_err(|error| failed(expectation, error))?);
+        }
+        Ok(Audit {
+            report: CheckReport::new(self.table, results),
+            n_rows: Some(count_of(&found.totals[Pass::N_ROWS])),
         })
     }
 
-    async fn check(
+    /// Whether an expectation is met.
+    async fn judge(
+        &self,
+        expectation: &Expectation,
+        wanted: &Wanted,
+        found: &mut Found,
+    ) -> EngineResult<Verdict> {
+        let totals = &found.totals;
+        let n_rows = count_of(&totals[Pass::N_ROWS]);
+        match wanted {
+            Wanted::Rows {
+                n_failed,
+                n_considered,
+            } => Ok(Verdict::of_rows(
+                count_of(&totals[*n_considered]),
+                count_of(&totals[*n_failed]),
+            )),
+            Wanted::Value(slot) => {
+                let value = &totals[*slot];
+                match expectation.check() {
+                    Check::ColumnMin(range)
+                    | Check::ColumnMax(range)
+                    | Check::ColumnMean(range)
+                    | Check::ColumnStdev(range)
+                    | Check::ColumnSum(range) => Ok(Verdict::new(
+                        range.includes(value),
+                        n_rows,
+                        json::value(value)?,
+                    )),
+                    check => check_age(check, value, n_rows),
+                }
+            }
+            Wanted::Occurrences { of_each, of_others } => {
+                let of_each: Vec<_> = of_each
+                    .iter()
+                    .map(|slot| count_of(&totals[*slot]))
+                    .collect();
+                let of_others = of_others.map_or(0, |slot| count_of(&totals[slot]));
+                Ok(check_occurrences(
+                    expectation.check(),
+                    n_rows,
+                    &of_each,
+                    of_others,
+                ))
+            }
+            Wanted::Considered(slot) => {
+                let n_considered = count_of(&totals[*slot]);
+                self.look_further(expectation, n_rows, n_considered, found)
+                    .await
+            }
+        }
+    }
+
+    /// What one pass over single rows cannot tell.
+    async fn look_further(
         &self,
         expectation: &Expectation,
         n_rows: u64,
-        n_failed: Option<u64>,
-    ) -> EngineResult<CheckResult> {
-        let name = expectation.name();
-        if let Rule::RowCount(from, to) = &expectation.rule {
-            let passed = (from.as_ref(), to.as_ref()).contains(&n_rows);
-            return Ok(CheckResult {
-                passed,
-                note: (!passed).then(|| format!("row_count is {n_rows}")),
-                ..CheckResult::passed(name, n_rows)
-            });
+        n_considered: u64,
+        found: &mut Found,
+    ) -> EngineResult<Verdict> {
+        let check = expectation.check();
+        match check {
+            Check::RowCount(range) => Ok(Verdict::new(
+                range.includes(n_considered),
+                n_rows,
+                Value::from(n_considered),
+            )),
+            Check::RowCountEqualsTable { table } => {
+                let other = self
+                    .session
+                    .table(TableReference::bare(table.as_str()))
+                    .await?;
+                let n_other = other.count().await? as u64;
+                Ok(Verdict::new(n_other == n_rows, n_rows, Value::from(n_rows))
+                    .with_note(format!("`{table}` has {n_other} rows")))
+            }
+            Check::RowCountNearEarlier { max_change, .. } => {
+                let earlier = self.rows(expectation)?.earlier(check, self.table).await?;
+                let mean = &single_row(earlier).await?[0];
+                Ok(Verdict::near(n_rows, mean, *max_change))
+            }
+            Check::Unique { .. }
+            | Check::ColumnDistinctCount(_)
+            | Check::ColumnDistinctShare(_) => {
+                let rows = self.rows(expectation)?;
+                let counts = match found.keys.iter().find(|(of, _)| of.has_keys_of(&rows)) {
+                    Some((_, counts)) => *counts,
+                    None => {
+                        let counts = rows.count_keys().await?;
+                        found.keys.push((rows, counts));
+                        counts
+                    }
+                };
+                Ok(counts.verdict(check, n_rows))
+            }
+            Check::MostCommonValue { .. } => {
+                self.rows(expectation)?.most_common(check, n_rows).await
+            }
+            Check::ColumnMedian(_) | Check::ColumnQuantile { .. } => {
+                let rows = self.rows(expectation)?;
+                rows.quantile(check, n_rows, n_considered).await
+            }
+            _ if is_of_columns(check) => {
+                let schema = self.frame.schema();
+                if let Check::ColumnType { column, .. } = check {
+                    schema.field_with_unqualified_name(column)?;
+                }
+                let (passed, observed) =
+                    check_columns(check, schema.as_arrow()).unwrap_or((false, Value::Null));
+                Ok(Verdict::new(passed, n_rows, observed))
+            }
+            _ => {
+                let n_failed = match self.failing(expectation).await? {
+                    Some(failing) => failing.count().await? as u64,
+                    None => 0,
+                };
+                // A query may find more than the table has rows.
+                Ok(Verdict::of_rows(n_considered.max(n_failed), n_failed))
+            }
         }
-        let n_failed = match n_failed {
-            Some(n_failed) => n_failed,
-            None => self.count_failing(expectation).await?,
-        };
-        if n_failed == 0 {
-            return Ok(CheckResult::passed(name, n_rows));
-        }
-        let failing = match self.row_predicate(expectation)? {
-            Some(fails) => self.frame.clone().filter(fails)?,
-            None => self.failing(expectation).await?,
-        };
-        let samples = sample(failing).await?;
-        // A query may find more than the table has rows.
-        Ok(CheckResult::failed(name, n_rows.max(n_failed), n_failed).with_samples(samples))
     }
 
-    /// What is true of a row that fails, where a row can tell on its own.
-    fn row_predicate(&self, expectation: &Expectation) -> EngineResult<Option<Expr>> {
-        match &expectation.rule {
-            Rule::Row(fails) => Ok(Some(fails.clone())),
-            Rule::Sql(predicate) => {
-                let holds = self
-                    .session
-                    .parse_sql_expr(predicate, self.frame.schema())?;
-                Ok(Some(holds.is_false()))
+    async fn result(
+        &self,
+        expectation: &Expectation,
+        verdict: Verdict,
+    ) -> EngineResult<CheckResult> {
+        let config = expectation.config();
+        let passed = match verdict.passed {
+            Some(passed) => passed,
+            None => share_passes(verdict.n_failed, verdict.n_checked, config.mostly),
+        };
+        let mut result = CheckResult {
+            severity: config.severity,
+            passed,
+            n_failed: verdict.n_failed,
+            observed: verdict.observed.map(|value| value.to_string()),
+            note: verdict.note,
+            ..CheckResult::passed(expectation.name(), verdict.n_checked)
+        };
+        if !passed
+            && verdict.n_failed > 0
+            && let Some(failing) = self.failing(expectation).await?
+        {
+            let shown = self.rows(expectation)?.shown(&config.key);
+            result = result.with_samples(sample(failing, &shown).await?);
+        }
+        Ok(result)
+    }
+
+    /// All rows that fail; none for what no row can fail.
+    async fn failing(&self, expectation: &Expectation) -> EngineResult<Option<DataFrame>> {
+        let (config, schema) = (expectation.config(), self.frame.schema());
+        if let Some(condition) = row_condition(config, self.session, schema)? {
+            return self.frame.clone().filter(condition.fails).map(Some);
+        }
+        match expectation.check() {
+            Check::NoRows { query, .. } => self.session.sql(query).await.map(Some),
+            check if is_of_rows(check) => {
+                let other = match check {
+                    Check::Relationships { to_table, .. } => {
+                        let name = TableReference::bare(to_table.as_str());
+                        Some(self.session.table(name).await?)
+                    }
+                    _ => None,
+                };
+                self.rows(expectation)?.failing(check, other)
             }
             _ => Ok(None),
         }
     }
 
-    /// How many rows fail, where one has to look further than a row.
-    async fn count_failing(&self, expectation: &Expectation) -> EngineResult<u64> {
-        let Rule::Unique(columns) = &expectation.rule else {
-            return Ok(self.failing(expectation).await?.count().await? as u64);
+    fn rows(&self, expectation: &Expectation) -> EngineResult<Rows> {
+        Rows::of(expectation.config(), self.session, &self.frame)
+    }
+
+    /// A plan that names all that an expectation needs.
+    async fn plan(&self, expectation: &Expectation) -> EngineResult<DataFrame> {
+        let mut pass = Pass::new();
+        let wanted = pass.want(expectation.config(), self.session, self.frame.schema())?;
+        let Wanted::Considered(_) = wanted else {
+            return pass.plan(self.frame.clone());
         };
-        // Groups spill, and need no second look at the rows as long as none of them fails.
-        let shared = self
-            .known(columns)?
-            .aggregate(
-                columns.iter().map(ident).collect(),
-                vec![count(lit(1_i64)).alias("__n")],
-            )?
-            .filter(ident("__n").gt(lit(1_i64)))?
-            .aggregate(Vec::new(), vec![sum(ident("__n"))])?;
-        Ok(numbers(shared).await?[0])
-    }
-
-    /// The rows that are not NULL in any of these columns.
-    fn known(&self, columns: &[String]) -> EngineResult<DataFrame> {
-        let known = columns.iter().map(|column| ident(column).is_not_null());
-        let known = known.reduce(Expr::and).unwrap_or_else(|| lit(true));
-        self.frame.clone().filter(known)
-    }
-
-    /// The rows that fail, where one has to look further than a row.
-    async fn failing(&self, expectation: &Expectation) -> EngineResult<DataFrame> {
-        let frame = self.frame.clone();
-        match &expectation.rule {
-            Rule::Unique(columns) => {
-                // A window and no join: its sort spills, and a join does not.
-                let all = self.frame.schema().columns();
-                let count = WindowFunctionDefinition::AggregateUDF(count_udaf());
-                let in_group = Expr::from(WindowFunction::new(count, vec![lit(1_i64)]))
-                    .partition_by(columns.iter().map(ident).collect())
-                    .build()?
-                    .alias("__n");
-                self.known(columns)?
-                    .window(vec![in_group])?
-                    .filter(ident("__n").gt(lit(1_i64)))?
-                    .select(all.into_iter().map(Expr::Column).collect::<Vec<_>>())
+        let check = expectation.check();
+        match check {
+            Check::RowCountEqualsTable { table } => {
+                self.session
+                    .table(TableReference::bare(table.as_str()))
+                    .await
             }
-            Rule::References {
-                column,
-                to_table,
-                to_column,
-            } => {
-                let known = self
-                    .session
-                    .table(TableReference::bare(to_table.as_str()))
-                    .await?
-                    .filter(ident(to_column).is_not_null())?
-                    .select([ident(to_column).alias("__known")])?
-                    .distinct()?;
-                // The left side of a join is held in memory: that of the values, not of the rows.
-                known.join_on(
-                    frame.filter(ident(column).is_not_null())?,
-                    JoinType::RightAnti,
-                    [ident(column).eq(ident("__known"))],
-                )
+            Check::RowCountNearEarlier { .. } => {
+                self.rows(expectation)?.earlier(check, self.table).await
             }
-            Rule::NoRows(query) => self.session.sql(query).await,
-            Rule::Row(_) | Rule::Sql(_) | Rule::RowCount(..) => frame.filter(lit(false)),
+            Check::ColumnDistinctCount(_)
+            | Check::ColumnDistinctShare(_)
+            | Check::MostCommonValue { .. } => self.rows(expectation)?.keys(),
+            Check::ColumnType { column, .. } => {
+                self.frame.schema().field_with_unqualified_name(column)?;
+                Ok(self.frame.clone())
+            }
+            _ => match self.failing(expectation).await? {
+                Some(failing) => Ok(failing),
+                None => pass.plan(self.frame.clone()),
+            },
         }
     }
 }
 
-struct RowCounts {
-    all: u64,
-    /// None for an expectation that a row cannot fail on its own.
-    failing: Vec<Option<u64>>,
-}
-
-/// The single row of a query of counts.
-async fn numbers(counts: DataFrame) -> EngineResult<Vec<u64>> {
-    let batches = counts.collect().await?;
-    let row = batches.iter().find(|batch| batch.num_rows() == 1);
-    let row = row.expect("an aggregate without groups makes one row");
-    let number = |column: &ArrayRef| {
-        let column = column.as_primitive::<Int64Type>();
-        // A sum of nothing is NULL.
-        let count = column.iter().flatten().next().unwrap_or(0);
-        u64::try_from(count).expect("a count is not negative")
-    };
-    Ok(row.columns().iter().map(number).collect())
-}
-
-/// The first few rows in the order of their columns.
-async fn sample(failing: DataFrame) -> EngineResult<Vec<String>> {
+/// The first few rows in the order of their columns, of which only some are shown if any are named.
+async fn sample(failing: DataFrame, shown: &[String]) -> EngineResult<Vec<String>> {
+    let is_shown = |name: &str| shown.is_empty() || shown.iter().any(|shown| shown == name);
+    let columns = failing.schema().columns();
+    let columns = columns.into_iter().filter(|column| is_shown(&column.name));
+    let failing = failing.select(columns.map(Expr::Column).collect::<Vec<_>>())?;
     let order = failing
         .schema()
         .columns()

@@ -5,6 +5,8 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
 use serde_json::Value;
 
 /// Each row as a JSON object: numbers and booleans as such, NULL as null, the rest as text.
@@ -19,6 +21,12 @@ pub(crate) fn rows(batch: &RecordBatch) -> Result<Vec<String>, ArrowError> {
     // Written by hand, since a map would be at liberty to sort the columns.
     let objects = rows.iter().map(|row| format!("{{{}}}", row.join(",")));
     Ok(objects.collect())
+}
+
+/// A value as JSON, in the same way.
+pub(crate) fn value(value: &ScalarValue) -> Result<Value> {
+    let array = value.to_array()?;
+    Ok(values(&array)?.pop().unwrap_or_default())
 }
 
 fn values(column: &dyn Array) -> Result<Vec<Value>, ArrowError> {

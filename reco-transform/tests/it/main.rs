@@ -8,6 +8,7 @@
 
 mod build;
 mod columns;
+mod expectations;
 mod lineage;
 mod page;
 mod part;

@@ -76,22 +76,22 @@ async fn expectations_that_are_not_met_show_rows() {
     sales: 0 of 8 checks passed
       not_null(item) failed: 1 of 4 rows
         {"id":4,"item":null,"price":-1.0}
-      unique(item) failed: 2 of 4 rows
+      unique(item) failed: 2 of 3 rows
         {"id":1,"item":"hat","price":9.5}
         {"id":2,"item":"hat","price":20.0}
-      accepted_values(item, [hat]) failed: 1 of 4 rows
+      accepted_values(item, [hat]) failed: 1 of 3 rows
         {"id":3,"item":"scarf","price":null}
-      between(price, 0..20) failed: 2 of 4 rows
+      between(price, 0..20) failed: 2 of 3 rows
         {"id":2,"item":"hat","price":20.0}
         {"id":4,"item":null,"price":-1.0}
-      relationships(item, items.name) failed: 1 of 4 rows
+      relationships(item, items.name) failed: 1 of 3 rows
         {"id":3,"item":"scarf","price":null}
       dear failed: 2 of 4 rows
         {"id":1,"item":"hat","price":9.5}
         {"id":4,"item":null,"price":-1.0}
       one a item failed: 1 of 4 rows
         {"item":"hat","n":2}
-      row_count(5..) warns: 0 of 4 rows, row_count is 4
+      row_count(5..) warns: 0 of 4 rows, observed 4
     "#);
 }
 
