@@ -141,20 +141,6 @@ pub enum Error {
         /// Which key or kind, and what is wrong with it.
         source: Box<reco_core::Error>,
     },
-    /// An expectation of another tool has no counterpart here.
-    #[error(
-        "suite `{suite}`, expectation {position}: `{expectation}` cannot be imported: {reason}"
-    )]
-    UnsupportedExpectation {
-        /// The suite; nothing if it has no name.
-        suite: String,
-        /// Which of its expectations, from 0.
-        position: usize,
-        /// Its type in the other tool.
-        expectation: String,
-        /// What there is no counterpart for.
-        reason: String,
-    },
     /// A step does not make the columns that it declares.
     #[error("step `{step}` breaks its schema: {}", .violations.join("; "))]
     BrokenSchema {

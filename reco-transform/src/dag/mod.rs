@@ -137,7 +137,7 @@ impl Dag {
     }
 
     pub(crate) fn node(&self, table: &str) -> Option<&Arc<Node>> {
-        self.nodes.iter().find(|node| node.table == table)
+        self.whole.iter().find(|node| node.table == table)
     }
 
     pub(crate) fn functions(&self) -> &[ScalarUDF] {

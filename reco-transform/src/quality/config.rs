@@ -63,7 +63,7 @@ impl ExpectationConfig {
 
     pub(crate) fn has_mostly(&self) -> bool {
         // One or more is all: `mostly` above it is a defect, and shown.
-        self.mostly < 1.0 || self.mostly > 1.0 || self.mostly.is_nan()
+        self.mostly.total_cmp(&1.0).is_ne()
     }
 
     /// Why it could not fail, or not as meant, if it is put together wrongly.
@@ -168,7 +168,7 @@ impl Default for Common {
     reason = "serde passes a reference"
 )]
 fn is_all(mostly: &f64) -> bool {
-    *mostly >= 1.0 && *mostly <= 1.0
+    mostly.total_cmp(&1.0).is_eq()
 }
 
 #[expect(

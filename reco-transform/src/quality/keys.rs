@@ -102,7 +102,7 @@ impl Rows {
             .collect()
             .await?;
         let mut found = Vec::new();
-        for batch in top.iter() {
+        for batch in &top {
             for row in 0..batch.num_rows() {
                 let at = |column: usize| ScalarValue::try_from_array(batch.column(column), row);
                 let is_expected = at(2)? == ScalarValue::from(true);

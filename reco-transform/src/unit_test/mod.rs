@@ -129,7 +129,9 @@ impl Subject {
             Self::Node(node) => match &node.origin {
                 Origin::Step(step) => step.as_ref(),
                 Origin::Sql(step) => step,
-                Origin::Source(_) => unreachable!("`Dag::test` refuses sources"),
+                Origin::Source(_) | Origin::Published => {
+                    unreachable!("`Dag::test` refuses what no step makes")
+                }
             },
         }
     }
