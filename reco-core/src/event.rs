@@ -168,6 +168,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 impl Record for Event {
     const NAME: &'static str = "event";
+    const TIMESTAMP: &'static str = "received_at";
 
     fn schema() -> SchemaRef {
         Arc::clone(&SCHEMA)

@@ -22,6 +22,9 @@ pub trait Record: Clone + Debug + Send + Sync + Sized + 'static {
     /// What one is called in errors.
     const NAME: &'static str;
 
+    /// The column of [`timestamp`](Self::timestamp).
+    const TIMESTAMP: &'static str;
+
     /// The columns of the table.
     fn schema() -> SchemaRef;
 

@@ -25,6 +25,7 @@ pub type RecordBatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Se
 ///   [`timestamp`](Record::timestamp) is in the window, once, in the order written.
 /// * Batches have the record's [`schema`](Record::schema).
 /// * A scan sees one state of the table: what is written while it runs is not in it.
+/// * While the [`fingerprint`](Self::fingerprint) is the same, so is what scans yield.
 ///
 /// [`testing::raw_table`](crate::testing::raw_table) checks it (feature `testing`).
 #[async_trait]
@@ -35,6 +36,18 @@ pub trait RawTable<E: Record = Event>: EventSink<E> {
     ///
     /// The table cannot be read; later trouble is an error in the stream.
     async fn scan(&self, window: TimeWindow) -> Result<RecordBatchStream>;
+
+    /// What the table holds, as a text that no other table and no other state of this one has, found
+    /// without reading records; none if the table cannot tell. Default none.
+    ///
+    /// Whoever made something of the table need not make it again while this is the same.
+    ///
+    /// # Errors
+    ///
+    /// The table cannot be read.
+    async fn fingerprint(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// A span of time from `start` up to and without `end`; an open side has no bound.

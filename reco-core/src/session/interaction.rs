@@ -39,6 +39,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 impl Record for Interaction {
     const NAME: &'static str = "interaction";
+    const TIMESTAMP: &'static str = "occurred_at";
 
     fn schema() -> SchemaRef {
         Arc::clone(&SCHEMA)

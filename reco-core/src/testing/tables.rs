@@ -22,6 +22,7 @@ const UNCHANGED: &str = "nothing is changed";
 const WINDOW: &str = "a scan yields the records whose timestamp is in the window";
 const SCHEMA: &str = "batches have the record's schema";
 const SNAPSHOT: &str = "a scan sees one state of the table";
+const FINGERPRINT: &str = "while the fingerprint is the same, so is what scans yield";
 const WRITERS: &str = "batches that one caller writes one after the other keep their order";
 
 /// Puts an empty table through its contract, and through that of the sink that it is.
@@ -45,11 +46,18 @@ pub async fn raw_table<T: RawTable + ?Sized>(table: &T) {
     }
 
     let mut written = Vec::new();
+    let mut fingerprints = vec![fingerprint(table).await];
     for batch in batches_over_dates() {
         write(table, batch.clone()).await;
         written.extend(batch);
+        flush(table).await;
+        fingerprints.push(fingerprint(table).await);
     }
-    flush(table).await;
+    fingerprints.dedup();
+    let told: Vec<_> = fingerprints.iter().flatten().collect();
+    if !told.is_empty() && told.len() <= batches_over_dates().len() {
+        broken(CONTRACT, FINGERPRINT, format!("after each write: {told:?}"));
+    }
     expect(table, TimeWindow::ALL, &written).await;
     for window in windows() {
         expect(table, window, &written).await;
@@ -66,6 +74,13 @@ pub async fn raw_table<T: RawTable + ?Sized>(table: &T) {
     a_scan_is_a_snapshot(table, &mut written).await;
     writers_keep_their_order(table).await;
     event_sink(table).await;
+}
+
+async fn fingerprint<T: RawTable + ?Sized>(table: &T) -> Option<String> {
+    match table.fingerprint().await {
+        Ok(fingerprint) => fingerprint,
+        Err(error) => broken(CONTRACT, FINGERPRINT, chain(&error)),
+    }
 }
 
 /// Batches that jump between dates, forth and back, within a batch and from one to the next.

@@ -33,6 +33,22 @@ enum Last {
     Is(Option<i64>),
 }
 
+/// Records to commit, encoded perhaps for the version that they are expected to get.
+#[derive(Debug)]
+pub(crate) struct Prepared<E: Record> {
+    pub(super) records: Arc<Packed<E>>,
+    pub(super) files: Option<(u64, Vec<EncodedFile>)>,
+}
+
+impl<E: Record> Prepared<E> {
+    pub(super) fn of(records: Packed<E>) -> Self {
+        Self {
+            records: Arc::new(records),
+            files: None,
+        }
+    }
+}
+
 impl<E: Record> DeltaTable<E> {
     /// Writes a batch that follows the last one of its writer, or nothing.
     ///
@@ -43,33 +59,43 @@ impl<E: Record> DeltaTable<E> {
         last: Option<i64>,
         records: Packed<E>,
     ) -> Result<Written> {
+        let records = Prepared::of(records);
         self.commit_after(records, Some(id), Last::Is(last)).await
     }
 
-    /// Commits records: see [`commit_packed`](Self::commit_packed).
+    /// Commits records: see [`commit_prepared`](Self::commit_prepared).
     pub(super) async fn commit(&self, records: Vec<E>, id: Option<&BatchId>) -> Result<Written> {
-        self.commit_packed(pack(records).await?, id).await
+        let records = Prepared::of(pack(records).await?);
+        self.commit_prepared(records, id).await
     }
 
     /// Commits records whatever the table has of the writer.
-    pub(super) async fn commit_packed(
+    pub(super) async fn commit_prepared(
         &self,
-        records: Packed<E>,
+        records: Prepared<E>,
         id: Option<&BatchId>,
     ) -> Result<Written> {
         self.commit_after(records, id, Last::Any).await
+    }
+
+    /// Encodes records for a version before it is their turn.
+    pub(super) async fn prepare(&self, records: Packed<E>, version: u64) -> Result<Prepared<E>> {
+        let mut prepared = Prepared::of(records);
+        let files = self.encode(Arc::clone(&prepared.records), version).await?;
+        prepared.files = Some((version, files));
+        Ok(prepared)
     }
 
     /// Commits the records at the version after the one that is loaded; if another writer takes that
     /// version first, loads again and starts over.
     async fn commit_after(
         &self,
-        records: Packed<E>,
+        prepared: Prepared<E>,
         id: Option<&BatchId>,
         last: Last,
     ) -> Result<Written> {
         let begun = Instant::now();
-        let records = Arc::new(records);
+        let Prepared { records, mut files } = prepared;
         // Clones of a table take turns, so that only other processes make a commit start over.
         let _turn = self.inner.turn.lock().await;
         for attempt in 1..=MAX_ATTEMPTS {
@@ -92,7 +118,11 @@ impl<E: Record> DeltaTable<E> {
                 }
             }
             let version = state.version() + 1;
-            let adds = self.store_files(Arc::clone(&records), version).await?;
+            let encoded = match files.take() {
+                Some((of, files)) if of == version => files,
+                _ => self.encode(Arc::clone(&records), version).await?,
+            };
+            let adds = self.store_files(encoded).await?;
             if self.try_commit(version, &adds, id).await? {
                 debug!(table = %self.inner.name, version, attempt, "committed");
                 metrics::histogram!(metric::COMMIT_SECONDS, metric::TABLE => self.inner.name.clone())
@@ -109,12 +139,15 @@ impl<E: Record> DeltaTable<E> {
         })
     }
 
-    async fn store_files(&self, records: Arc<Packed<E>>, version: u64) -> Result<Vec<Add>> {
+    // The rows are numbered by the version that they get.
+    async fn encode(&self, records: Arc<Packed<E>>, version: u64) -> Result<Vec<EncodedFile>> {
         let table = self.inner.name.clone();
-        let encoded =
-            tokio::task::spawn_blocking(move || encode(&table, &records, first_seq(version)))
-                .await
-                .map_err(|_| Error::TaskEnded { of: "DeltaTable" })??;
+        tokio::task::spawn_blocking(move || encode(&table, &records, first_seq(version)))
+            .await
+            .map_err(|_| Error::TaskEnded { of: "DeltaTable" })?
+    }
+
+    async fn store_files(&self, encoded: Vec<EncodedFile>) -> Result<Vec<Add>> {
         let store = self.inner.log.object_store(None);
         let mut adds = Vec::with_capacity(encoded.len());
         for file in encoded {

@@ -88,6 +88,7 @@ use crate::error::{Error, Result};
 pub use as_of::AsOf;
 pub use batch_id::BatchId;
 pub use changes::{Change, ChangeStream};
+pub(crate) use commit::Prepared;
 pub use compact::{CompactConfig, Compaction};
 #[cfg(all(test, feature = "http"))]
 pub(crate) use folders::{Disk, SystemDisk};
@@ -273,6 +274,14 @@ impl<E: Record> RawTable<E> for DeltaTable<E> {
         Ok(replay
             .map_err(|error| error.at(&self.inner.name, "scan"))?
             .batches)
+    }
+
+    /// The id of the table and the version of its last commit.
+    async fn fingerprint(&self) -> reco_core::Result<Option<String>> {
+        let state = self.refresh().await;
+        let state = state.map_err(|error| error.at(&self.inner.name, "load"))?;
+        let (id, version) = (state.metadata().id(), state.version());
+        Ok(Some(format!("delta {id} version {version}")))
     }
 }
 

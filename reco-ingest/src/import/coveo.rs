@@ -16,11 +16,12 @@ use reco_core::{
     timestamp_type,
 };
 
-use super::drive::{Decode, Job, RowIds, drive};
+use super::drive::{Decode, Job, RowIds};
 use super::mapper::list;
+use super::reading::Reading;
 use super::records::Records;
 use super::rows::Fields;
-use super::target::Sink;
+use super::target::{Sink, Target};
 use super::{Format, ImportReport, Progress};
 use crate::error::Result;
 use crate::sink::DeadLetter;
@@ -68,6 +69,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 impl Record for CoveoContent {
     const NAME: &'static str = "coveo_content";
+    const TIMESTAMP: &'static str = "received_at";
 
     fn schema() -> SchemaRef {
         Arc::clone(&SCHEMA)
@@ -205,12 +207,15 @@ impl CoveoContentImport {
             batch_rows: self.batch_rows,
             max_row_bytes: self.max_row_bytes,
             imported_at,
+            n_ahead: 1,
         };
         let decode = ContentDecoder {
             columns: COLUMNS.map(ToOwned::to_owned),
             imported_at,
         };
-        drive(job, decode, Sink(sink), dead_letters, progress).await
+        let target = Sink(sink);
+        let reading = Reading::begin(job, decode, Target::<CoveoContent>::gather(&target))?;
+        reading.land(target, dead_letters, progress).await
     }
 }
 
@@ -239,7 +244,7 @@ impl Decode<CoveoContent> for ContentDecoder {
         _ids: &mut RowIds<'_>,
         out: &mut Records<CoveoContent>,
     ) -> Result<(), String> {
-        let get = |at: usize| fields.get(at).and_then(|field| field.as_deref());
+        let get = |at: usize| fields.get(at);
         let vector = |at: usize| get(at).map(|text| floats(COLUMNS[at], text)).transpose();
         out.push(CoveoContent {
             received_at: self.imported_at,
@@ -256,6 +261,10 @@ impl Decode<CoveoContent> for ContentDecoder {
 
     fn is_name(&self, column: &str) -> bool {
         column == COLUMNS[0]
+    }
+
+    fn makes_ids(&self) -> bool {
+        false
     }
 
     // A row says nothing more than its columns.

@@ -8,7 +8,7 @@ use csv_core::{Reader, ReaderBuilder};
 use super::dialect::Dialect;
 use super::lines::{Line, Lines, content};
 use super::record::{Fed, Record};
-use super::rows::{Row, Rows, non_empty, positions, read_error, too_long};
+use super::rows::{Content, Fields, Row, Rows, positions, read_error, too_long};
 use crate::error::{Error, Result};
 
 // A quoted field that spans more lines is taken for one that was never closed.
@@ -75,9 +75,8 @@ impl CsvRows {
         };
         let header = content.and_then(|()| {
             let text = self.record.text(&bytes)?;
-            (0..self.record.len())
-                .map(|at| self.record.field(text, at).map(ToOwned::to_owned))
-                .collect()
+            let fields = (0..self.record.len()).map(|at| self.record.field(text, at));
+            Ok(fields.map(ToOwned::to_owned).collect())
         });
         header.map(Some).map_err(|reason| Error::InvalidConfig {
             of: "header",
@@ -169,14 +168,16 @@ impl Rows for CsvRows {
             let text = self.record.text(&bytes)?;
             let (n_found, n_fields) = (self.record.len(), self.n_fields);
             if n_found == 0 {
-                return Ok(Vec::new());
+                return Ok(Content::Nothing);
             }
             if n_found != n_fields {
                 return Err(format!("{n_found} fields where {n_fields} are declared"));
             }
-            let asked = self.positions.iter();
-            let fields = asked.map(|&at| self.record.field(text, at).map(non_empty));
-            Ok(vec![fields.collect::<Result<_, _>>()?])
+            Ok(Content::One(Fields::Parts {
+                record: &self.record,
+                text,
+                positions: &self.positions,
+            }))
         });
         each(Row {
             position,
@@ -214,14 +215,12 @@ mod tests {
         while rows
             .next(&mut |row| {
                 let bytes = String::from_utf8(row.bytes.into_owned()).unwrap();
-                let text =
-                    |field: &Option<Cow<'_, str>>| field.as_deref().unwrap_or("-").to_owned();
-                let rest = match row.content {
-                    Ok(rows) if rows.is_empty() => "=".to_owned(),
-                    Ok(rows) => format!(
-                        "={}",
-                        rows[0].iter().map(text).collect::<Vec<_>>().join("|")
-                    ),
+                let rest = match row.content.as_ref().map(Content::records) {
+                    Ok([]) => "=".to_owned(),
+                    Ok([fields, ..]) => {
+                        let text = |at: usize| fields.get(at).unwrap_or("-");
+                        format!("={}|{}", text(0), text(1))
+                    }
                     Err(reason) => format!("!{reason}"),
                 };
                 found.push(format!("{}:{bytes}{rest}", row.position));

@@ -1,12 +1,12 @@
-//! [`drive`]: reads a file on a thread of its own and writes what comes of it.
+//! [`read`]: reads a file and makes batches of records of its rows.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
-use reco_core::{EventSink, Record, Timestamp};
-use tokio::sync::mpsc;
+use reco_core::{Record, Timestamp};
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::csv::CsvRows;
@@ -15,10 +15,9 @@ use super::json::{Column, JsonRows};
 use super::parquet::ParquetRows;
 use super::records::Records;
 use super::rows::{Fields, Row, Rows, max_decoded_bytes, read_error, too_large};
-use super::target::{Gather, Target};
-use super::{Format, ImportReport, Progress, invalid};
+use super::target::Gather;
+use super::{Format, ImportReport, invalid};
 use crate::error::{Error, Result};
-use crate::metric;
 use crate::sink::DeadLetter;
 
 // A batch of long rows is written before it is full.
@@ -33,12 +32,14 @@ const IDENTITY_BYTES: u64 = 64 << 10;
 pub(super) struct Job {
     pub(super) path: PathBuf,
     pub(super) source: Option<String>,
-    /// What its content is known by; none to tell it by its beginning.
-    pub(super) identity: Option<String>,
+    /// What its content is known by, once that is known; none to tell it by its beginning.
+    pub(super) identity: Option<oneshot::Receiver<String>>,
     pub(super) format: Format,
     pub(super) batch_rows: usize,
     pub(super) max_row_bytes: usize,
     pub(super) imported_at: Timestamp,
+    /// How many batches are read before they are written.
+    pub(super) n_ahead: usize,
 }
 
 /// Makes records of rows.
@@ -48,6 +49,9 @@ pub(super) trait Decode<R>: Send + 'static {
 
     /// Whether a column names something, so that a number in it must not be rounded.
     fn is_name(&self, column: &str) -> bool;
+
+    /// Whether records get ids that are made.
+    fn makes_ids(&self) -> bool;
 
     /// Adds the records of a row, or says why it has none.
     fn decode(
@@ -87,11 +91,15 @@ impl RowIds<'_> {
 
 // What tells the ids of a file from those of others of its name: what it begins with, unless it was
 // given a name.
-fn namespace(job: &Job) -> Result<Uuid> {
+fn namespace(job: &mut Job) -> Result<Uuid> {
     if job.source.is_some() {
         return Ok(Uuid::NAMESPACE_URL);
     }
-    if let Some(identity) = &job.identity {
+    if let Some(identity) = job.identity.take() {
+        // Nobody is left to tell it, or to write what is read.
+        let identity = identity
+            .blocking_recv()
+            .map_err(|_| Error::TaskEnded { of: "import" })?;
         return Ok(Uuid::new_v5(&Uuid::NAMESPACE_URL, identity.as_bytes()));
     }
     let failed = |error| read_error(&job.path, error);
@@ -135,81 +143,27 @@ impl Blocks {
 }
 
 /// A batch that is full.
-struct Full<G> {
-    records: G,
-    n_records: u64,
-    dead_letters: Vec<DeadLetter>,
+pub(super) struct Full<G> {
+    pub(super) records: G,
+    pub(super) n_records: u64,
+    pub(super) dead_letters: Vec<DeadLetter>,
     /// Of the whole file so far.
-    report: ImportReport,
+    pub(super) report: ImportReport,
 }
 
-/// Imports a file.
-pub(super) async fn drive<R, T, D>(
-    job: Job,
-    decode: impl Decode<R>,
-    target: T,
-    dead_letters: &D,
-    mut progress: impl FnMut(Progress) + Send,
-) -> Result<ImportReport>
-where
-    R: Record,
-    T: Target<R>,
-    D: EventSink<DeadLetter> + ?Sized,
-{
-    if job.batch_rows == 0 {
-        return Err(invalid("`batch_rows` is 0"));
-    }
-    let metadata = tokio::fs::metadata(&job.path).await;
-    let bytes_total = metadata
-        .map_err(|error| read_error(&job.path, error))?
-        .len();
-    // One batch is read while another is written.
-    let (batches, mut received) = mpsc::channel(1);
-    let gathered = target.gather();
-    let reading = tokio::task::spawn_blocking(move || read(&job, &decode, gathered, &batches));
-    while let Some(batch) = received.recv().await {
-        let Full {
-            records,
-            n_records,
-            dead_letters: letters,
-            report,
-        } = batch;
-        if n_records > 0 {
-            target.write(records).await?;
-            metrics::counter!(metric::IMPORTED, metric::TABLE => R::NAME).increment(n_records);
-        }
-        if !letters.is_empty() {
-            let n_letters = letters.len() as u64;
-            dead_letters.write(letters).await?;
-            metrics::counter!(metric::DEAD_LETTERED, metric::TABLE => R::NAME).increment(n_letters);
-        }
-        progress(Progress {
-            bytes_read: report.bytes,
-            bytes_total,
-            rows: report.rows,
-        });
-    }
-    let ended = reading.await;
-    let report = ended.map_err(|_| Error::TaskEnded { of: "import" })??;
-    tracing::info!(
-        rows = report.rows,
-        records = report.events,
-        dead_letters = report.dead_letters,
-        "a file was imported"
-    );
-    target.flush().await?;
-    dead_letters.flush().await?;
-    Ok(report)
-}
-
-fn read<R: Record, G: Gather<R>>(
-    job: &Job,
+/// Reads a file, and hands over what it is read as.
+pub(super) fn read<R: Record, G: Gather<R>>(
+    mut job: Job,
     decode: &dyn Decode<R>,
     gathered: G,
     batches: &mpsc::Sender<Full<G>>,
 ) -> Result<ImportReport> {
-    let mut rows = open(job, decode)?;
-    let namespace = namespace(job)?;
+    let mut rows = open(&job, decode)?;
+    let namespace = if decode.makes_ids() {
+        namespace(&mut job)?
+    } else {
+        Uuid::nil()
+    };
     let source = job.source.clone().unwrap_or_else(|| file_name(&job.path));
     let mut report = ImportReport::default();
     let mut batch = Batch {
@@ -228,7 +182,7 @@ fn read<R: Record, G: Gather<R>>(
                 position: row.position,
                 n_given: 0,
             };
-            batch.take(&mut report, row, ids, job, decode);
+            batch.take(&mut report, row, ids, &job, decode);
         })?;
         if batch.records.len() >= G::CHUNK_ROWS {
             batch.gather()?;
@@ -304,7 +258,7 @@ impl<R: Record, G: Gather<R>> Batch<R, G> {
         let first = self.records.len();
         let (max_bytes, mut n_bytes) = (max_decoded_bytes(job.max_row_bytes), 0_usize);
         let decoded = row.content.and_then(|records| {
-            records.iter().try_for_each(|fields| {
+            records.records().iter().try_for_each(|fields| {
                 let before = self.records.len();
                 decode.decode(fields, &mut ids, &mut self.records)?;
                 let added = self.records.as_slice()[before..]

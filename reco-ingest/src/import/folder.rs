@@ -8,10 +8,12 @@ use std::time::SystemTime;
 use reco_core::{Event, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
 
 use super::ledger::{Known, Ledger, LedgerEntry};
+use super::reading::Reading;
 use super::rows::read_error;
-use super::target::Table;
+use super::target::{Columns, Table};
 use super::{Import, ImportReport, Progress, invalid};
 use crate::delta::DeltaTable;
 use crate::error::{Error, Result};
@@ -21,6 +23,8 @@ use crate::sink::{DeadLetter, EventSinkExt as _};
 
 // What else the batches of an import depend on: raise it when they are cut in another way.
 const BATCHES_VERSION: u32 = 1;
+// So much is read while the digest of a file is computed; columns of usual rows take some 250 bytes a row.
+const BATCHES_AHEAD: usize = 6;
 
 /// Where the files of a folder land.
 #[derive(Debug, Clone)]
@@ -201,7 +205,19 @@ impl Import {
             settings,
             imported_at,
         } = file;
-        let stored = stored(at).await?;
+        let stamp = stamp(at).await?;
+        let begin = || {
+            let (tell, identity) = oneshot::channel();
+            let columns = Columns::new(landing.redaction.as_ref());
+            let reading = self.begin(at, Some(identity), imported_at, columns, BATCHES_AHEAD)?;
+            Ok::<_, Error>((tell, reading))
+        };
+        // Of a size that no other has, it is new: it is read while its digest is computed.
+        let begun = match landing.ledger.has_size(stamp.0).await {
+            true => None,
+            false => Some(begin()?),
+        };
+        let stored = stored(at, stamp).await?;
         let outcome = |outcome| FileReport {
             path: path.to_owned(),
             size: stored.size,
@@ -239,10 +255,14 @@ impl Import {
                 "a file that was imported has changed"
             );
         }
-        let (report, n_passed_over) = self
-            .land(at, &stored, imported_at, landing, progress)
-            .await?;
-        if stored.stamp != stamp(at).await? {
+        let (tell, reading) = match begun {
+            Some(begun) => begun,
+            None => begin()?,
+        };
+        // Who does not ask for it makes no ids.
+        drop(tell.send(stored.sha256.clone()));
+        let (report, n_passed_over) = land(reading, &stored.sha256, landing, progress).await?;
+        if stored.stamp != self::stamp(at).await? {
             return Err(Error::Changed { path: shown(at) });
         }
         landing.ledger.record(entry(Some(report))).await?;
@@ -253,42 +273,36 @@ impl Import {
         }))
     }
 
-    // The batches are numbered under the name of the content: those that are there are passed over.
-    async fn land(
-        &self,
-        at: &Path,
-        stored: &Stored,
-        imported_at: Timestamp,
-        landing: &Landing,
-        progress: impl FnMut(Progress) + Send,
-    ) -> Result<(ImportReport, usize)> {
-        let writer = format!("import sha256:{}", stored.sha256);
-        let events = landing.events.clone().numbered(writer.as_str());
-        let letters = landing.dead_letters.clone().numbered(writer.as_str());
-        let identity = Some(stored.sha256.as_str());
-        let target = Table {
-            table: &events,
-            redaction: landing.redaction.as_ref(),
-        };
-        let report = match landing.redaction.clone() {
-            Some(rules) => {
-                let letters = letters.redacted(rules);
-                self.run_as(at, identity, imported_at, target, &letters, progress)
-                    .await?
-            }
-            None => {
-                self.run_as(at, identity, imported_at, target, &letters, progress)
-                    .await?
-            }
-        };
-        Ok((report, events.n_passed_over()))
-    }
-
     fn digest(&self) -> Result<String> {
         let settings = serde_json::to_vec(&(BATCHES_VERSION, self))
             .map_err(|error| invalid(&format!("it cannot be written down: {error}")))?;
         Ok(hex(Sha256::digest(settings).as_slice()))
     }
+}
+
+// The batches are numbered under the name of the content: those that are there are passed over.
+async fn land(
+    reading: Reading<Columns<Event>>,
+    sha256: &str,
+    landing: &Landing,
+    progress: impl FnMut(Progress) + Send,
+) -> Result<(ImportReport, usize)> {
+    let writer = format!("import sha256:{sha256}");
+    let events = landing.events.clone().numbered(writer.as_str());
+    let letters = landing.dead_letters.clone().numbered(writer.as_str());
+    let redaction = landing.redaction.as_ref();
+    let target = Table {
+        table: &events,
+        redaction,
+    };
+    let report = match redaction.cloned() {
+        Some(rules) => {
+            let letters = letters.redacted(rules);
+            reading.land(target, &letters, progress).await?
+        }
+        None => reading.land(target, &letters, progress).await?,
+    };
+    Ok((report, events.n_passed_over()))
 }
 
 struct OneFile<'a> {
@@ -315,8 +329,7 @@ async fn stamp(at: &Path) -> Result<Stamp> {
     Ok((metadata.len(), metadata.modified().ok()))
 }
 
-async fn stored(at: &Path) -> Result<Stored> {
-    let stamp = stamp(at).await?;
+async fn stored(at: &Path, stamp: Stamp) -> Result<Stored> {
     let path = at.to_owned();
     let (size, sha256) =
         blocking(move || digest_of(&path).map_err(|error| read_error(&path, error))).await?;

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::lines::{Line, Lines};
 use super::rows::{
-    Fields, Row, Rows, max_decoded_bytes, non_empty, not_utf8, read_error, too_large, too_long,
+    Content, Fields, Row, Rows, max_decoded_bytes, non_empty, not_utf8, read_error, too_large,
+    too_long,
 };
 use crate::error::Result;
 
@@ -71,9 +72,10 @@ impl JsonRows {
         &self,
         row: &'a Map<String, Value>,
         outer: &'a [Text<'a>],
-    ) -> Result<Vec<Fields<'a>>, String> {
+    ) -> Result<Content<'a>, String> {
         let Some(nested) = &self.nested else {
-            return Ok(vec![outer.iter().map(share).collect::<Result<_, _>>()?]);
+            let texts = outer.iter().map(share).collect::<Result<_, _>>()?;
+            return Ok(Content::One(Fields::Texts(texts)));
         };
         let inner = row
             .get(nested)
@@ -84,21 +86,18 @@ impl JsonRows {
             let n_bytes = self.max_values * size_of::<Option<Cow<'_, str>>>();
             return Err(too_large(n_bytes));
         }
-        inner
-            .iter()
-            .map(|inner| {
-                let inner = inner
-                    .as_object()
-                    .ok_or_else(|| format!("an element of `{nested}` is no object"))?;
-                let columns = self.columns.iter().zip(outer);
-                columns
-                    .map(|(column, outer)| match inner.get(&column.name) {
-                        Some(value) => text(column, value),
-                        None => share(outer),
-                    })
-                    .collect()
-            })
-            .collect()
+        let records = inner.iter().map(|inner| {
+            let inner = inner
+                .as_object()
+                .ok_or_else(|| format!("an element of `{nested}` is no object"))?;
+            let columns = self.columns.iter().zip(outer);
+            let texts = columns.map(|(column, outer)| match inner.get(&column.name) {
+                Some(value) => text(column, value),
+                None => share(outer),
+            });
+            Ok(Fields::Texts(texts.collect::<Result<_, String>>()?))
+        });
+        Ok(Content::Several(records.collect::<Result<_, String>>()?))
     }
 }
 
@@ -153,7 +152,7 @@ impl Rows for JsonRows {
                 outer = texts.collect();
                 self.records(row, &outer)
             }
-            Ok(None) => Ok(Vec::new()),
+            Ok(None) => Ok(Content::Nothing),
             Err(reason) => Err(reason.clone()),
         };
         each(Row {

@@ -1,6 +1,6 @@
 //! [`Ledger`]: which files were imported, so that each is once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
@@ -62,6 +62,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 impl Record for LedgerEntry {
     const NAME: &'static str = "ledger_entry";
+    const TIMESTAMP: &'static str = "recorded_at";
 
     fn schema() -> SchemaRef {
         Arc::clone(&SCHEMA)
@@ -178,6 +179,8 @@ struct Seen {
     by_digest: HashMap<String, LedgerEntry>,
     /// The last digest that was imported under each path.
     by_path: HashMap<String, String>,
+    /// Those of all files.
+    sizes: HashSet<u64>,
 }
 
 /// What a ledger knows of a file.
@@ -228,6 +231,11 @@ impl Ledger {
         }
     }
 
+    /// Whether it knows a file of that size.
+    pub(super) async fn has_size(&self, size: u64) -> bool {
+        self.seen.lock().await.sizes.contains(&size)
+    }
+
     pub(super) async fn record(&self, entry: LedgerEntry) -> Result<()> {
         self.table.write(vec![entry.clone()]).await?;
         self.seen.lock().await.take(entry);
@@ -237,6 +245,7 @@ impl Ledger {
 
 impl Seen {
     fn take(&mut self, entry: LedgerEntry) {
+        self.sizes.insert(entry.size);
         if entry.report.is_some() {
             let (path, sha256) = (entry.path.clone(), entry.sha256.clone());
             self.by_path.insert(path, sha256);

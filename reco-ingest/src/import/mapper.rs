@@ -99,6 +99,11 @@ impl Mapper {
         self.mapping.is_name(column)
     }
 
+    /// Whether some events get ids that are made.
+    pub(super) const fn makes_ids(&self) -> bool {
+        self.places.id.is_none() || self.places.clicks.is_some()
+    }
+
     /// The columns whose values [`events`](Self::events) takes, in their order.
     pub(super) fn columns(&self) -> &[String] {
         &self.columns
@@ -208,7 +213,7 @@ struct Fielded<'a> {
 
 impl<'a> Fielded<'a> {
     fn get(&self, at: usize) -> Option<&'a str> {
-        self.fields.get(at)?.as_deref()
+        self.fields.get(at)
     }
 
     fn column(&self, at: usize) -> &'a str {

@@ -32,6 +32,7 @@ mod mapper;
 mod mapping;
 mod parquet;
 mod presets;
+mod reading;
 mod record;
 mod records;
 mod rows;
@@ -43,14 +44,16 @@ use std::path::Path;
 use bytes::Bytes;
 use reco_core::{Event, EventSink, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
 use crate::sink::DeadLetter;
-use drive::{Decode, Job, RowIds, drive};
+use drive::{Decode, Job, RowIds};
 use mapper::Mapper;
+use reading::Reading;
 use records::Records;
 use rows::Fields;
-use target::{Sink, Target};
+use target::{Gather, Sink, Target};
 
 pub use coveo::{CoveoContent, CoveoContentImport};
 pub use folder::{FileOutcome, FileReport, FolderProgress, FolderReport, Landing};
@@ -267,39 +270,31 @@ impl Import {
         S: EventSink + ?Sized,
         D: EventSink<DeadLetter> + ?Sized,
     {
-        self.run_as(
-            path.as_ref(),
-            None,
-            imported_at,
-            Sink(sink),
-            dead_letters,
-            progress,
-        )
-        .await
+        let target = Sink(sink);
+        let gathered = Target::<Event>::gather(&target);
+        // One batch is read while another is written.
+        let reading = self.begin(path.as_ref(), None, imported_at, gathered, 1)?;
+        reading.land(target, dead_letters, progress).await
     }
 
-    // As `run`, for a file whose ids follow from an identity of its content.
-    async fn run_as<T, D>(
+    // Begins to read a file, whose ids follow from an identity of its content if one is given.
+    fn begin<G: Gather<Event>>(
         &self,
         path: &Path,
-        identity: Option<&str>,
+        identity: Option<oneshot::Receiver<String>>,
         imported_at: Timestamp,
-        target: T,
-        dead_letters: &D,
-        progress: impl FnMut(Progress) + Send,
-    ) -> Result<ImportReport>
-    where
-        T: Target<Event>,
-        D: EventSink<DeadLetter> + ?Sized,
-    {
+        gathered: G,
+        n_ahead: usize,
+    ) -> Result<Reading<G>> {
         let job = Job {
             path: path.to_owned(),
             source: self.source.clone(),
-            identity: identity.map(ToOwned::to_owned),
+            identity,
             format: self.format.clone(),
             batch_rows: self.batch_rows,
             max_row_bytes: self.max_row_bytes,
             imported_at,
+            n_ahead,
         };
         let decode = EventDecoder {
             mapper: Mapper::new(self.mapping.clone(), self.max_row_bytes),
@@ -308,7 +303,7 @@ impl Import {
                 ReceivedAt::Imported => Some(imported_at),
             },
         };
-        drive(job, decode, target, dead_letters, progress).await
+        Reading::begin(job, decode, gathered)
     }
 }
 
@@ -325,6 +320,10 @@ impl Decode<Event> for EventDecoder {
 
     fn is_name(&self, column: &str) -> bool {
         self.mapper.is_name(column)
+    }
+
+    fn makes_ids(&self) -> bool {
+        self.mapper.makes_ids()
     }
 
     fn decode(

@@ -12,7 +12,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 
-use super::rows::{Fields, Row, Rows, parquet_error, positions, read_error, too_long};
+use super::rows::{Content, Fields, Row, Rows, parquet_error, positions, read_error, too_long};
 use crate::batch_rows::batch_rows;
 use crate::error::{Error, Result};
 
@@ -134,11 +134,11 @@ impl Rows for ParquetRows {
             .zip(&self.batch)
             .map(|(name, column)| (name.clone(), column[row].clone().into()))
             .collect();
-        let fields: Fields<'_> = self
+        let texts = self
             .positions
             .iter()
-            .map(|&at| self.batch[at][row].as_deref().map(Cow::Borrowed))
-            .collect();
+            .map(|&at| self.batch[at][row].as_deref().map(Cow::Borrowed));
+        let fields = Fields::Texts(texts.collect());
         let mut bytes = serde_json::Value::Object(object).to_string().into_bytes();
         let n_cut = bytes.len().saturating_sub(self.max_bytes);
         bytes.truncate(self.max_bytes);
@@ -148,7 +148,7 @@ impl Rows for ParquetRows {
             content: if n_cut > 0 {
                 Err(too_long(n_cut as u64))
             } else {
-                Ok(vec![fields])
+                Ok(Content::One(fields))
             },
         });
         Ok(true)

@@ -88,20 +88,26 @@ impl Record {
         }
     }
 
-    /// The text that the fields are parts of, given the row.
+    /// The text that the fields are parts of, given the row; an error if one of them is no text.
     pub(super) fn text<'a>(&'a self, row: &'a [u8]) -> Result<&'a str, String> {
         let row = std::str::from_utf8(row).map_err(not_utf8)?;
         if self.is_split {
+            // Between characters: the delimiter is one.
             return Ok(row);
         }
-        std::str::from_utf8(&self.text[..self.n_text]).map_err(not_utf8)
+        let text = std::str::from_utf8(&self.text[..self.n_text]).map_err(not_utf8)?;
+        let mut ends = self.ends[..self.n_ends].iter();
+        if ends.all(|end| text.is_char_boundary(*end)) {
+            Ok(text)
+        } else {
+            Err("a field ends within a character".to_owned())
+        }
     }
 
-    /// A field of the text.
-    pub(super) fn field<'a>(&self, text: &'a str, at: usize) -> Result<&'a str, String> {
+    /// A field of that text.
+    pub(super) fn field<'a>(&self, text: &'a str, at: usize) -> &'a str {
         let before = at.checked_sub(1).map(|before| self.ends[before]);
         let start = before.map_or(0, |end| end + usize::from(self.is_split));
-        text.get(start..self.ends[at])
-            .ok_or_else(|| "a field ends within a character".to_owned())
+        &text[start..self.ends[at]]
     }
 }

@@ -7,11 +7,60 @@ use std::path::Path;
 use parquet::errors::ParquetError;
 use reco_core::nearest;
 
+use super::record::Record;
 use crate::error::{Error, Result};
 
 /// The values of the columns that were asked for, in their order; none where the row has none or an
 /// empty text.
-pub(super) type Fields<'a> = Vec<Option<Cow<'a, str>>>;
+#[derive(Debug)]
+pub(super) enum Fields<'a> {
+    /// Each a text.
+    Texts(Vec<Option<Cow<'a, str>>>),
+    /// Parts of one text, which are taken out when they are asked for.
+    Parts {
+        /// The fields of the row.
+        record: &'a Record,
+        /// What they are parts of.
+        text: &'a str,
+        /// Where the columns are among them.
+        positions: &'a [usize],
+    },
+}
+
+impl Fields<'_> {
+    pub(super) fn get(&self, at: usize) -> Option<&str> {
+        match self {
+            Self::Texts(texts) => texts.get(at)?.as_deref(),
+            Self::Parts {
+                record,
+                text,
+                positions,
+            } => {
+                let field = record.field(text, *positions.get(at)?);
+                (!field.is_empty()).then_some(field)
+            }
+        }
+    }
+}
+
+/// The records that a row is.
+#[derive(Debug)]
+pub(super) enum Content<'a> {
+    /// The row says nothing.
+    Nothing,
+    One(Fields<'a>),
+    Several(Vec<Fields<'a>>),
+}
+
+impl<'a> Content<'a> {
+    pub(super) fn records(&self) -> &[Fields<'a>] {
+        match self {
+            Self::Nothing => &[],
+            Self::One(fields) => std::slice::from_ref(fields),
+            Self::Several(records) => records,
+        }
+    }
+}
 
 /// A row of a file.
 #[derive(Debug)]
@@ -20,8 +69,8 @@ pub(super) struct Row<'a> {
     pub(super) position: u64,
     /// Its bytes.
     pub(super) bytes: Cow<'a, [u8]>,
-    /// What it says: the values of no, one or several records, or why it cannot be read.
-    pub(super) content: Result<Vec<Fields<'a>>, String>,
+    /// What it says, or why it cannot be read.
+    pub(super) content: Result<Content<'a>, String>,
 }
 
 /// A file as rows.

@@ -3,7 +3,7 @@
 use reco_core::{EventSink, Record};
 
 use super::records::Records;
-use crate::delta::{Numbered, Packed};
+use crate::delta::{Numbered, Packed, Prepared};
 use crate::error::Result;
 use crate::privacy::{Redact, Redaction};
 
@@ -16,12 +16,17 @@ const CHUNK_BYTES: usize = 4 << 20;
 pub(super) trait Target<R: Record>: Sync {
     /// What gathers a batch on the thread that reads.
     type Gather: Gather<R>;
+    /// A batch that only has to be written.
+    type Ready: Send;
 
     /// What gathers the first batch.
     fn gather(&self) -> Self::Gather;
 
+    /// Does what can be done of a batch while the one before it is written.
+    fn prepare(&self, batch: Self::Gather) -> impl Future<Output = Result<Self::Ready>> + Send;
+
     /// Writes a batch that is not empty.
-    fn write(&self, batch: Self::Gather) -> impl Future<Output = Result<()>> + Send;
+    fn write(&self, batch: Self::Ready) -> impl Future<Output = Result<()>> + Send;
 
     fn flush(&self) -> impl Future<Output = Result<()>> + Send;
 }
@@ -44,9 +49,14 @@ pub(super) struct Sink<'a, S: ?Sized>(pub(super) &'a S);
 
 impl<R: Record, S: EventSink<R> + ?Sized> Target<R> for Sink<'_, S> {
     type Gather = Vec<R>;
+    type Ready = Vec<R>;
 
     fn gather(&self) -> Vec<R> {
         Vec::new()
+    }
+
+    async fn prepare(&self, batch: Vec<R>) -> Result<Vec<R>> {
+        Ok(batch)
     }
 
     async fn write(&self, batch: Vec<R>) -> Result<()> {
@@ -88,16 +98,18 @@ pub(super) struct Table<'a, R: Record> {
 
 impl<R: Redact> Target<R> for Table<'_, R> {
     type Gather = Columns<R>;
+    type Ready = Prepared<R>;
 
     fn gather(&self) -> Columns<R> {
-        Columns {
-            packed: Packed::new(),
-            redaction: self.redaction.cloned(),
-        }
+        Columns::new(self.redaction)
     }
 
-    async fn write(&self, batch: Columns<R>) -> Result<()> {
-        self.table.write_packed(batch.packed).await
+    async fn prepare(&self, batch: Columns<R>) -> Result<Prepared<R>> {
+        self.table.prepare(batch.packed).await
+    }
+
+    async fn write(&self, batch: Prepared<R>) -> Result<()> {
+        self.table.write_prepared(batch).await
     }
 
     async fn flush(&self) -> Result<()> {
@@ -110,6 +122,15 @@ impl<R: Redact> Target<R> for Table<'_, R> {
 pub(super) struct Columns<R: Record> {
     packed: Packed<R>,
     redaction: Option<Redaction>,
+}
+
+impl<R: Record> Columns<R> {
+    pub(super) fn new(redaction: Option<&Redaction>) -> Self {
+        Self {
+            packed: Packed::new(),
+            redaction: redaction.cloned(),
+        }
+    }
 }
 
 impl<R: Redact> Gather<R> for Columns<R> {

@@ -47,6 +47,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 impl Record for DeadLetter {
     const NAME: &'static str = "dead_letter";
+    const TIMESTAMP: &'static str = "received_at";
 
     fn schema() -> SchemaRef {
         Arc::clone(&SCHEMA)

@@ -139,6 +139,10 @@ impl RawTable for Readable {
     async fn scan(&self, window: TimeWindow) -> Result<RecordBatchStream> {
         self.table.scan(window).await
     }
+
+    async fn fingerprint(&self) -> Result<Option<String>> {
+        self.table.fingerprint().await
+    }
 }
 
 async fn table_of(store: &Arc<Remote>) -> DeltaTable {

@@ -34,6 +34,7 @@ enum Fault {
     WindowIsIgnored,
     ScanSeesLaterWrites,
     SchemaLacksNullability,
+    FingerprintStays,
 }
 
 /// An append-only table in memory.
@@ -177,6 +178,16 @@ impl RawTable for MemoryTable {
         }
         Ok(futures::stream::iter(read()).boxed())
     }
+
+    async fn fingerprint(&self) -> Result<Option<String>> {
+        let n_records = self.state.lock().unwrap().visible.len();
+        Ok(match self.fault {
+            None => Some(n_records.to_string()),
+            Some(Fault::FingerprintStays) => Some("the same".to_owned()),
+            // A table that cannot tell.
+            Some(_) => None,
+        })
+    }
 }
 
 fn event(id: String, received_at: Timestamp) -> Event {
@@ -254,6 +265,10 @@ fn each_broken_clause_is_named() {
     check(
         Fault::SchemaLacksNullability,
         "batches have the record's schema",
+    );
+    check(
+        Fault::FingerprintStays,
+        "while the fingerprint is the same, so is what scans yield",
     );
 }
 

@@ -76,6 +76,7 @@ impl Erasure {
 
 impl Record for Erasure {
     const NAME: &'static str = "erasure";
+    const TIMESTAMP: &'static str = "erased_at";
 
     fn schema() -> SchemaRef {
         Arc::clone(&SCHEMA)
