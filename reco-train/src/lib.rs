@@ -18,6 +18,8 @@ pub mod evaluate;
 pub mod gru4rec;
 pub mod popularity;
 pub mod prod2vec;
+#[cfg(feature = "burn")]
+mod rows;
 mod rule;
 pub mod sampling;
 pub mod trainer;

@@ -52,7 +52,7 @@
 //! # Engines
 //!
 //! [`Engine::Cpu`] runs kernels written by hand; the result is the same for any number of threads.
-//! [`Engine::Burn`] builds the same step of Burn's tensors and lets Burn differentiate it. Negatives and
+//! [`Engine::Burn`] takes the same step with Burn's tensors, in as few operations as it can. Negatives and
 //! dropout masks come from one seeded generator on the CPU, so both see the same batches: their losses
 //! agree to 10⁻⁴.
 

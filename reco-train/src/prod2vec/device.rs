@@ -1,16 +1,20 @@
 //! The Burn engine: the same examples in batches, on any device.
 //!
 //! Both tables stay on the device, outside automatic differentiation: the gradient is two lines of algebra,
-//! and only the rows that a batch names are read and written.
+//! and only the rows that a batch names are read and written. The host draws the batches ahead, on a thread
+//! of its own.
 //!
 //! Letters: `b` examples in a batch, `t` targets of an example (the item and its negatives), `w` words of all
-//! windows of a batch, `d` dimensions.
+//! windows of a batch (one of each example for skip-gram, which learns from one at a time), `d` dimensions.
 
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData, activation};
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
 use super::corpus::{Corpus, Window, initial_vectors};
 use super::{Observe, Prod2VecConfig};
 use crate::error::{Error, Result};
+use crate::rows::RowWriter;
 
 /// No batch has more examples than this.
 const LARGEST_BATCH: usize = 8192;
@@ -18,6 +22,10 @@ const LARGEST_BATCH: usize = 8192;
 const SMALLEST_BATCH: usize = 64;
 /// Beyond this, an input and an output do not learn from each other.
 const MAX_EXP: f32 = 6.0;
+/// Batches that are drawn ahead of the device.
+const N_AHEAD: usize = 4;
+/// Batches between two readings of the loss, which keep the host from running ahead without bound.
+const BATCHES_PER_READ: u64 = 128;
 
 /// Fits the vectors `[n_items, vector_size]`.
 ///
@@ -33,56 +41,63 @@ pub(super) fn fit(
     device: &Device,
     observe: &mut Observe<'_>,
 ) -> Result<Vec<f32>> {
-    let (n_items, dim) = (corpus.n_items(), config.vector_size);
-    let initial = TensorData::new(initial_vectors(n_items, config), [n_items, dim]);
-    let mut tables = Tables {
-        input: Tensor::from_data(initial, device),
-        output: Tensor::zeros([n_items, dim], device),
-        loss: Tensor::zeros([1], device),
-    };
-    let batch_size = n_items.clamp(SMALLEST_BATCH, LARGEST_BATCH);
+    let mut tables = Tables::new(corpus.n_items(), config, device);
     for epoch in 1..=config.epochs {
-        let mut batch = Batch::default();
-        let mut buffer = corpus.buffer();
-        let mut n_examples = 0_u64;
-        for job in corpus.jobs() {
-            batch.alpha = corpus.alpha(config, epoch, job);
-            let mut rng = job.generator(config.seed, epoch);
-            for session in job.sessions() {
-                let words = corpus.words(session, &mut rng, &mut buffer);
-                for (place, &word) in words.iter().enumerate() {
-                    let window: Vec<u32> = Window::draw(words, place, config, &mut rng)
-                        .iter()
-                        .collect();
-                    // Skip-gram is a window of one item at a time.
-                    let width = if config.sg { 1 } else { window.len().max(1) };
-                    for window in window.chunks(width) {
-                        batch.push(window, config, word);
-                        corpus.sampler().fill(&mut rng, batch.negatives());
-                        n_examples += 1;
-                        if batch.n_examples == batch_size {
-                            tables.learn(&mut batch, device);
-                        }
-                    }
+        let (n_examples, loss) = std::thread::scope(|scope| {
+            let (drawn, batches) = sync_channel(N_AHEAD);
+            scope.spawn(move || draw(corpus, config, epoch, &drawn));
+            let (mut n_examples, mut loss) = (0_u64, 0.0);
+            for (batch, number) in batches.into_iter().zip(1_u64..) {
+                n_examples += batch.n_examples as u64;
+                tables.learn(batch, device);
+                if number % BATCHES_PER_READ == 0 {
+                    loss += tables.take_loss(device)?;
                 }
             }
-        }
-        if batch.n_examples > 0 {
-            tables.learn(&mut batch, device);
-        }
-        let loss: f32 = tables
-            .loss
-            .clone()
-            .try_into_scalar()
-            .map_err(failed_to_read)?;
-        tables.loss = Tensor::zeros([1], device);
+            Ok::<_, Error>((n_examples, loss + tables.take_loss(device)?))
+        })?;
         #[expect(clippy::cast_precision_loss, reason = "a mean")]
-        let loss = f64::from(loss) / n_examples.max(1) as f64;
+        let loss = loss / n_examples.max(1) as f64;
         if observe(epoch, loss)?.is_break() {
             break;
         }
     }
     tables.input.try_into_vec_as().map_err(failed_to_read)
+}
+
+/// Sends all examples of an epoch, in batches, as long as anybody takes them.
+fn draw(corpus: &Corpus, config: &Prod2VecConfig, epoch: u32, drawn: &SyncSender<Batch>) {
+    let batch_size = corpus.n_items().clamp(SMALLEST_BATCH, LARGEST_BATCH);
+    let mut batch = Batch::new(config, batch_size);
+    let (mut buffer, mut window) = (corpus.buffer(), Vec::new());
+    for job in corpus.jobs() {
+        batch.alpha = corpus.alpha(config, epoch, job);
+        let mut rng = job.generator(config.seed, epoch);
+        for session in job.sessions() {
+            let words = corpus.words(session, &mut rng, &mut buffer);
+            for (place, &word) in words.iter().enumerate() {
+                window.clear();
+                window.extend(Window::draw(words, place, config, &mut rng).iter());
+                // Skip-gram is a window of one item at a time.
+                let width = if config.sg { 1 } else { window.len().max(1) };
+                for words in window.chunks(width) {
+                    let negatives = batch.push(words, config, word);
+                    corpus.sampler().fill(&mut rng, negatives);
+                    if batch.n_examples == batch_size {
+                        let mut next = Batch::new(config, batch_size);
+                        next.alpha = batch.alpha;
+                        if drawn.send(std::mem::replace(&mut batch, next)).is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if batch.n_examples > 0 {
+        // It does not matter here whether anybody listens.
+        drop(drawn.send(batch));
+    }
 }
 
 fn failed_to_read(error: impl std::fmt::Display) -> Error {
@@ -99,128 +114,157 @@ struct Tables {
     input: Tensor<2>,
     /// `[n_items, d]`
     output: Tensor<2>,
-    /// The sum of the losses of the epoch's examples: `[1]`.
+    /// The sum of the losses of the examples since it was last taken: `[1]`.
     loss: Tensor<1>,
+    /// 1 for the item, 0 for a negative: `[1, t, 1]`.
+    labels: Tensor<3>,
+    rows: RowWriter,
 }
 
 impl Tables {
-    /// One step on all examples of a batch, which is empty then.
-    fn learn(&mut self, batch: &mut Batch, device: &Device) {
-        let (b, w) = (batch.n_examples, batch.words.len());
-        let t = batch.targets.len() / b;
-        // The item counts always, a negative unless it is the item itself.
-        let (mut labels, mut counts) = (vec![0.0; b * t], vec![1.0; b * t]);
-        let examples = batch.targets.chunks_exact(t);
-        let of_examples = labels.chunks_exact_mut(t).zip(counts.chunks_exact_mut(t));
-        for (targets, (labels, counts)) in examples.zip(of_examples) {
-            labels[0] = 1.0;
-            for (count, negative) in counts.iter_mut().zip(targets).skip(1) {
-                if *negative == targets[0] {
-                    *count = 0.0;
-                }
-            }
+    fn new(n_items: usize, config: &Prod2VecConfig, device: &Device) -> Self {
+        let shape = [n_items, config.vector_size];
+        let mut labels = vec![0.0; 1 + config.negative];
+        labels[0] = 1.0;
+        let labels = TensorData::new(labels, [1, 1 + config.negative, 1]);
+        Self {
+            input: Tensor::from_data(
+                TensorData::new(initial_vectors(n_items, config), shape),
+                device,
+            ),
+            output: Tensor::zeros(shape, device),
+            loss: Tensor::zeros([1], device),
+            labels: Tensor::from_data(labels, device),
+            rows: RowWriter::of(device),
         }
-        let labels = floats(&labels, [b, t, 1], device);
-        let counts = floats(&counts, [b, t, 1], device);
-        let [_, d] = self.input.dims();
-        let words = ints(&batch.words, device);
-        let examples = ints(&batch.examples, device);
-        let targets = ints(&batch.targets, device);
-        let of_word = floats(&batch.of_word, [w, 1], device);
-        let of_gradient = floats(&batch.of_gradient, [w, 1], device);
+    }
+
+    fn take_loss(&mut self, device: &Device) -> Result<f64> {
+        let loss = std::mem::replace(&mut self.loss, Tensor::zeros([1], device));
+        let loss: f32 = loss.try_into_scalar().map_err(failed_to_read)?;
+        Ok(f64::from(loss))
+    }
+
+    /// One step on all examples of a batch.
+    fn learn(&mut self, batch: Batch, device: &Device) {
+        let Batch {
+            alpha,
+            n_examples: b,
+            words,
+            windows,
+            targets,
+        } = batch;
+        let ([_, d], t) = (self.input.dims(), targets.len() / b);
+        let (words, targets) = (ints(words, device), ints(targets, device));
+        let windows = windows.map(|windows| windows.upload(device));
 
         // Hidden layer: [b, d]. Scores: [b, t, 1].
-        let of_words = self.input.clone().select(0, words.clone()) * of_word;
-        let hidden = Tensor::<2>::zeros([b, d], device)
-            .select_assign(0, examples.clone(), of_words, IndexingUpdateOp::Add)
-            .reshape([b, 1, d]);
-        let outputs = self
-            .output
-            .clone()
-            .select(0, targets.clone())
-            .reshape([b, t, d]);
+        let of_words = self.input.clone().select(0, words.clone());
+        let hidden = match &windows {
+            None => of_words,
+            Some((examples, of_word, _)) => {
+                let mut sums = Tensor::zeros([b, d], device);
+                self.rows
+                    .add(&mut sums, examples, of_words * of_word.clone());
+                sums
+            }
+        }
+        .reshape([b, 1, d]);
+        let outputs = self.output.clone().select(0, targets.clone());
+        let outputs = outputs.reshape([b, t, d]);
         let f = (outputs.clone() * hidden.clone()).sum_dim(2);
 
-        // loss = -ln σ(±f), g = alpha (label - σ(f)) where |f| is below the bound.
+        // loss = -ln σ(±f), g = alpha (label - σ(f)) where |f| is below the bound. The item counts always, a
+        // negative unless it is the item itself.
+        let labels = self.labels.clone();
+        let of_example = targets.clone().reshape([b, t, 1]);
+        let is_item = of_example.clone().equal(of_example.narrow(1, 0, 1)).float();
+        let counts = labels.clone() - is_item + 1.0;
         let signs = labels.clone() * 2.0 - 1.0;
         let loss = activation::log_sigmoid(f.clone() * signs) * counts.clone();
         self.loss.inplace(|sum| sum - loss.sum());
         let learns = f.clone().abs().lower_scalar(MAX_EXP).float();
-        let g = (labels - activation::sigmoid(f)) * counts * learns * batch.alpha;
+        let g = (labels - activation::sigmoid(f)) * counts * learns * alpha;
 
-        let of_hidden = (outputs * g.clone()).sum_dim(1).reshape([b, d]);
-        let of_outputs = (hidden * g).reshape([b * t, d]);
-        let of_words = of_hidden.select(0, examples) * of_gradient;
-        self.output
-            .inplace(|o| o.select_assign(0, targets, of_outputs, IndexingUpdateOp::Add));
-        self.input
-            .inplace(|i| i.select_assign(0, words, of_words, IndexingUpdateOp::Add));
-        batch.clear();
+        let of_outputs = (hidden * g.clone()).reshape([b * t, d]);
+        let of_hidden = (outputs * g).sum_dim(1).reshape([b, d]);
+        let of_words = match windows {
+            None => of_hidden,
+            Some((examples, _, of_gradient)) => of_hidden.select(0, examples) * of_gradient,
+        };
+        self.rows.add(&mut self.output, &targets, of_outputs);
+        self.rows.add(&mut self.input, &words, of_words);
     }
 }
 
-fn ints(values: &[u32], device: &Device) -> Tensor<1, Int> {
+fn ints(values: Vec<u32>, device: &Device) -> Tensor<1, Int> {
     // Positions are below the number of rows of a tensor, which is far below 2³¹.
-    let values: Vec<i32> = values.iter().map(|&value| value.cast_signed()).collect();
+    let values: Vec<i32> = values.into_iter().map(u32::cast_signed).collect();
     let n = values.len();
     Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
-fn floats<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
-}
-
 /// Examples, on the host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Batch {
     alpha: f32,
     n_examples: usize,
     /// The words of all windows: `[w]`.
     words: Vec<u32>,
-    /// The example of each of them: `[w]`.
-    examples: Vec<u32>,
-    /// What each of them weighs in the hidden layer, and of its gradient: `[w]`.
-    of_word: Vec<f32>,
-    of_gradient: Vec<f32>,
+    /// The windows of CBOW; a skip-gram has one word in each.
+    windows: Option<Windows>,
     /// The item and its negatives: `[b, t]`.
     targets: Vec<u32>,
-    n_negatives: usize,
+}
+
+/// How the words of CBOW are those of examples.
+#[derive(Debug, Default)]
+struct Windows {
+    /// The example of each word: `[w]`.
+    examples: Vec<u32>,
+    /// What each word weighs in the hidden layer, and of its gradient: `[w]`.
+    of_word: Vec<f32>,
+    of_gradient: Vec<f32>,
 }
 
 impl Batch {
-    /// Adds a window against the word in its middle, with room for its negatives.
-    fn push(&mut self, window: &[u32], config: &Prod2VecConfig, word: u32) {
-        let (of_word, of_gradient) = config.window_weights(window.len());
-        self.words.extend(window);
-        let n_words = self.words.len();
-        #[expect(clippy::cast_possible_truncation, reason = "at most LARGEST_BATCH")]
-        self.examples.resize(n_words, self.n_examples as u32);
-        self.of_word.resize(n_words, of_word);
-        self.of_gradient.resize(n_words, of_gradient);
-        self.n_negatives = config.negative;
-        self.targets
-            .resize(self.targets.len() + 1 + self.n_negatives, word);
-        self.n_examples += 1;
+    fn new(config: &Prod2VecConfig, batch_size: usize) -> Self {
+        Self {
+            alpha: 0.0,
+            n_examples: 0,
+            words: Vec::with_capacity(batch_size),
+            windows: (!config.sg).then(Windows::default),
+            targets: Vec::with_capacity(batch_size * (1 + config.negative)),
+        }
     }
 
-    /// The negatives of the last example, to be filled in.
-    fn negatives(&mut self) -> &mut [u32] {
-        let first = self.targets.len() - self.n_negatives;
+    /// Adds words against the word in their middle, with room for its negatives, which it returns.
+    fn push(&mut self, words: &[u32], config: &Prod2VecConfig, middle: u32) -> &mut [u32] {
+        self.words.extend(words);
+        if let Some(windows) = &mut self.windows {
+            let n_words = self.words.len();
+            let (of_word, of_gradient) = config.window_weights(words.len());
+            #[expect(clippy::cast_possible_truncation, reason = "at most LARGEST_BATCH")]
+            windows.examples.resize(n_words, self.n_examples as u32);
+            windows.of_word.resize(n_words, of_word);
+            windows.of_gradient.resize(n_words, of_gradient);
+        }
+        self.n_examples += 1;
+        self.targets.push(middle);
+        let first = self.targets.len();
+        self.targets.resize(first + config.negative, middle);
         &mut self.targets[first..]
     }
+}
 
-    /// Empties it, and keeps its room.
-    fn clear(&mut self) {
-        self.n_examples = 0;
-        let Self {
-            words,
-            examples,
-            targets,
-            of_word,
-            of_gradient,
-            ..
-        } = self;
-        [words, examples, targets].into_iter().for_each(Vec::clear);
-        [of_word, of_gradient].into_iter().for_each(Vec::clear);
+impl Windows {
+    /// The examples, `[w]`, and the weights of the words and of their gradients, `[w, 1]` each.
+    fn upload(self, device: &Device) -> (Tensor<1, Int>, Tensor<2>, Tensor<2>) {
+        let column = |values: Vec<f32>| {
+            let n = values.len();
+            Tensor::from_data(TensorData::new(values, [n, 1]), device)
+        };
+        let (of_word, of_gradient) = (column(self.of_word), column(self.of_gradient));
+        (ints(self.examples, device), of_word, of_gradient)
     }
 }

@@ -1,0 +1,114 @@
+//! The Burn engine: the step of the CPU engine as tensors, on any device.
+//!
+//! A GPU is done with a small tensor before the host has asked for the next one, so what a step costs is
+//! mostly how many operations it has. Here they are few:
+//!
+//! * Gradients are written out as in the CPU engine, not recorded and replayed.
+//! * A bias is one more column of its matrix: [`layout`] says where everything lies. Three matrices are
+//!   learnt, and each is multiplied, differentiated and moved as a whole.
+//! * An item is scored once, however often it is a candidate, so no gradient has to be gathered from the
+//!   places that an item is at. [`inputs`] has the algebra.
+//! * The host draws batches ahead on a thread of its own and reads losses once in many steps.
+
+mod inputs;
+mod layout;
+mod network;
+mod objective;
+mod parameter;
+
+use std::sync::mpsc::sync_channel;
+
+use burn::tensor::{Device, Tensor};
+
+use self::inputs::Inputs;
+use self::network::Network;
+use super::batch::{Batch, Minibatches};
+use super::loss::Loss;
+use super::weights::Weights;
+use super::{EpochEngine, Gru4RecConfig};
+use crate::error::{Error, Result};
+
+/// Steps between two readings of the loss. Reading waits for the device; never to read would let the host
+/// run ahead of it without bound.
+const STEPS_PER_READ: usize = 128;
+/// Batches that are drawn ahead of the device.
+const N_AHEAD: usize = 4;
+
+/// Trains on a Burn device.
+#[derive(Debug)]
+pub(super) struct BurnEngine {
+    network: Network,
+    loss: Loss,
+    dim: usize,
+    n_items: usize,
+}
+
+impl BurnEngine {
+    pub(super) fn new(weights: &Weights, config: &Gru4RecConfig, device: &Device) -> Self {
+        Self {
+            network: Network::new(weights, config, device),
+            loss: config.loss,
+            dim: weights.cell.dim,
+            n_items: weights.item_bias.len(),
+        }
+    }
+}
+
+impl EpochEngine for BurnEngine {
+    fn run_epoch(&mut self, minibatches: &mut Minibatches) -> Result<f64> {
+        let Self {
+            network,
+            loss: of,
+            dim,
+            n_items,
+        } = self;
+        let (of, dim, n_items) = (*of, *dim, *n_items);
+        std::thread::scope(|scope| {
+            let (drawn, steps) = sync_channel(N_AHEAD);
+            scope.spawn(move || {
+                let mut batch = Batch::default();
+                while minibatches.next(&mut batch) {
+                    // Nobody listens any more if a reading has failed.
+                    if drawn.send(Inputs::new(&batch, of, dim, n_items)).is_err() {
+                        break;
+                    }
+                }
+            });
+            let mut loss = 0.0;
+            for (step, inputs) in (1..).zip(steps) {
+                loss += inputs.loss_offset;
+                network.step(inputs);
+                if step % STEPS_PER_READ == 0 {
+                    loss += take_loss(network)?;
+                }
+            }
+            Ok(loss + take_loss(network)?)
+        })
+    }
+
+    fn into_weights(self: Box<Self>) -> Result<Weights> {
+        let (items, [ih, hh]) = self.network.into_values();
+        Ok(Weights {
+            cell: layout::cell(
+                &read(ih, "read the cell's weights")?,
+                &read(hh, "read the cell's weights")?,
+                self.dim,
+            ),
+            ..layout::items(&read(items, "read the items")?, self.dim, self.n_items)
+        })
+    }
+}
+
+fn take_loss(network: &mut Network) -> Result<f64> {
+    let of_steps = read(network.take_loss(), "read the loss")?;
+    Ok(of_steps.into_iter().map(f64::from).sum())
+}
+
+fn read<const D: usize>(tensor: Tensor<D>, operation: &'static str) -> Result<Vec<f32>> {
+    let failed = |reason: String| Error::Device { operation, reason };
+    let data = tensor
+        .try_into_data()
+        .map_err(|error| failed(error.to_string()))?;
+    data.try_into_vec::<f32>()
+        .map_err(|error| failed(error.to_string()))
+}
