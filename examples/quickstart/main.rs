@@ -169,9 +169,11 @@ async fn main() -> anyhow::Result<()> {
         samples,
     };
     std::fs::write(out.join("report.html"), report.to_html())?;
+    let published = warehouse.state().await?;
+    let published = published.map(|state| state.contents).unwrap_or_default();
     std::fs::write(
         out.join("summary.json"),
-        summary::summary(&landed, &run, &report)?,
+        summary::summary(&landed, &published, &report)?,
     )?;
     writeln!(
         say,

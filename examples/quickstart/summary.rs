@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reco_core::Split;
 use reco_transform::dag::LineageKind;
-use reco_transform::{Dag, DagRun};
+use reco_transform::{Contents, Dag, DagRun};
 use serde_json::json;
 
 use crate::report::{Graph, ModelRow, Node, Report};
@@ -81,10 +81,14 @@ pub(crate) fn graph(dag: &Dag, run: &DagRun, models: &[ModelRow]) -> Graph {
 }
 
 /// The numbers of the run as JSON: rows of each table by its folder, and the scores.
-pub(crate) fn summary(landed: &Landed, run: &DagRun, report: &Report) -> anyhow::Result<String> {
+pub(crate) fn summary(
+    landed: &Landed,
+    published: &Contents,
+    report: &Report,
+) -> anyhow::Result<String> {
     let mut rows = json!({"raw/events": landed.events, "raw/dead_letters": landed.dead_letters});
-    for table in run.reports().iter().filter(|table| table.version.is_some()) {
-        rows[format!("tables/{}", table.table)] = json!(table.n_rows);
+    for table in published.tables.values() {
+        rows[format!("tables/{}", table.location)] = json!(table.n_rows);
     }
     let models = report.models.iter().map(|model| {
         json!({

@@ -4,18 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use datafusion::common::config::TableParquetOptions;
-use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::datasource::MemTable;
 use datafusion::error::Result as EngineResult;
 use datafusion::physical_plan::collect_partitioned;
-use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext};
+use datafusion::prelude::{DataFrame, SessionContext};
 use reco_core::CheckReport;
 use serde::{Deserialize, Serialize};
 
+use crate::dag::Fingerprint;
 use crate::error::{Error, Result};
+use crate::incremental::Ledger;
 use crate::quality::{Expectation, audit};
-use crate::warehouse::Warehouse;
+use crate::warehouse::{Made, PublishedTable, Target, Warehouse};
 
 /// Where the rows of a table are kept, once a step has said how they are computed.
 ///
@@ -32,8 +32,8 @@ pub enum Materialization {
     /// surely fits.
     #[default]
     Memory,
-    /// In a Delta table of the warehouse, as its next version, once the expectations are met. The order
-    /// of the rows is kept.
+    /// In a Delta table of the warehouse, which is published once the expectations are met, and used as it
+    /// is in later runs until something changes. The order of the rows is kept.
     Delta,
 }
 
@@ -53,9 +53,19 @@ pub(crate) struct Built {
     pub(crate) provider: Arc<dyn TableProvider>,
     /// None for a view that nothing was expected of: counting would compute it.
     pub(crate) n_rows: Option<u64>,
-    /// The published version, of a Delta table.
-    pub(crate) version: Option<u64>,
+    pub(crate) kept: Kept,
     pub(crate) checks: CheckReport,
+}
+
+/// What is left of a table after the run.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// Nothing.
+    No,
+    /// That it met what was expected of it, made of this.
+    Audited(Made),
+    /// Its rows.
+    Table(PublishedTable),
 }
 
 /// What a table is, and what it has to pass before it is published.
@@ -63,18 +73,26 @@ pub(crate) struct Built {
 pub(crate) struct Publication<'a> {
     pub(crate) table: &'a str,
     pub(crate) expectations: &'a [Expectation],
+    pub(crate) fingerprint: &'a Fingerprint,
     /// Holds the other tables that the expectations name.
     pub(crate) session: &'a SessionContext,
     pub(crate) warehouse: &'a Warehouse,
 }
 
 impl Publication<'_> {
-    /// Computes a table, audits it, and publishes it if it passes.
+    /// Computes a table and audits it. One that is kept may be published then.
     pub(crate) async fn publish(
         &self,
         frame: DataFrame,
         materialization: Materialization,
     ) -> Result<Built> {
+        #[cfg(feature = "ballista")]
+        let frame = match materialization {
+            Materialization::View => frame,
+            Materialization::Memory | Materialization::Delta => {
+                self.step(self.warehouse.place(self.table, frame).await)?
+            }
+        };
         match materialization {
             Materialization::View => self.audited(frame.into_view(), None).await,
             Materialization::Memory => {
@@ -92,62 +110,103 @@ impl Publication<'_> {
         n_rows: Option<u64>,
     ) -> Result<Built> {
         let checks = self.audit(&provider).await?;
+        let is_told = self.fingerprint.made.data.is_some() && self.fingerprint.checks.is_some();
+        let kept = if is_told && !self.expectations.is_empty() {
+            Kept::Audited(self.passed())
+        } else {
+            Kept::No
+        };
         Ok(Built {
             n_rows: n_rows.or(checks.n_rows),
             provider,
-            version: None,
+            kept,
             checks: checks.report,
         })
     }
 
-    /// Write, audit, publish: rows are computed once, into a file that only this run knows, and
-    /// committed from there, in their order, when they have passed.
-    ///
-    /// What can fail comes before the commit.
-    async fn publish_delta(&self, frame: DataFrame) -> Result<Built> {
-        let disk = &self.session.runtime_env().disk_manager;
-        let spool = self.step(disk.create_tmp_file("auditing a table before publication"))?;
-        let path = spool
-            .path()
-            .expect("the warehouse spills to local files")
-            .to_string_lossy()
-            .into_owned();
-        let to_one_file = DataFrameWriteOptions::new().with_single_file_output(true);
-        self.step(
-            frame
-                .write_parquet(&path, to_one_file, Some(spool_format()))
-                .await,
-        )?;
-        let of_any_name = ParquetReadOptions {
-            file_extension: "",
-            ..ParquetReadOptions::default()
-        };
-        let staged = self.step(self.session.read_parquet(path, of_any_name).await)?;
-        let checks = self.audit(&staged.clone().into_view()).await?;
-        let n_rows = match checks.n_rows {
-            Some(n_rows) => n_rows,
-            None => self.step(staged.clone().count().await)? as u64,
-        };
-        let plan = staged.into_unoptimized_plan();
-        let table = self
+    /// Takes rows that are there as they are.
+    pub(crate) async fn reuse(&self, found: &PublishedTable) -> Result<Built> {
+        let provider = self
             .warehouse
-            .overwrite(self.table, plan, &self.session.state())
+            .provider(self.table, &found.location, found.version)
             .await?;
-        let provider = self.warehouse.provider(self.table, &table).await;
-        let provider = provider.map_err(|error| match table.version() {
-            Some(version) => Error::PublishedUnread {
-                table: self.table.to_owned(),
-                version,
-                source: Box::new(error),
-            },
-            None => error,
-        })?;
+        let mut found = found.clone();
+        if self.expectations.is_empty() && found.made.checks.is_none() {
+            // A run that was killed before it could say so: what nothing is expected of has passed.
+            found.made.checks.clone_from(&self.fingerprint.checks);
+        }
         Ok(Built {
             provider,
-            n_rows: Some(n_rows),
-            version: table.version(),
+            n_rows: Some(found.n_rows),
+            kept: Kept::Table(found),
+            checks: CheckReport::new(self.table, Vec::new()),
+        })
+    }
+
+    /// Audits rows that are there.
+    pub(crate) async fn audit_again(&self, found: &PublishedTable) -> Result<Built> {
+        let reused = self.reuse(found).await?;
+        self.finish(reused.provider, found.clone()).await
+    }
+
+    /// Write, audit, publish: rows are computed once, into a version of a Delta table that readers are
+    /// not shown before the run ends, and only if it passes.
+    async fn publish_delta(&self, frame: DataFrame) -> Result<Built> {
+        let made = self.fingerprint.made.clone();
+        let location = format!("{}/{}", self.table, made.definition);
+        let rows = self.step(frame.execute_stream().await)?;
+        let state = self.session.state();
+        let target = Target {
+            table: self.table,
+            location: &location,
+            partition_by: &[],
+        };
+        let written = self.warehouse.overwrite(&target, rows, &state).await?;
+        let table = PublishedTable {
+            version: written.version,
+            n_rows: written.n_rows,
+            made,
+            ledger: Ledger::default(),
+            location,
+        };
+        self.publish_written(table).await
+    }
+
+    /// Audits rows that were written.
+    pub(crate) async fn publish_written(&self, table: PublishedTable) -> Result<Built> {
+        self.warehouse.note(self.table, &table).await?;
+        let provider = self
+            .warehouse
+            .provider(self.table, &table.location, table.version)
+            .await?;
+        self.finish(provider, table).await
+    }
+
+    async fn finish(
+        &self,
+        provider: Arc<dyn TableProvider>,
+        table: PublishedTable,
+    ) -> Result<Built> {
+        let checks = self.audit(&provider).await?;
+        let table = PublishedTable {
+            made: self.passed(),
+            ..table
+        };
+        self.warehouse.note(self.table, &table).await?;
+        Ok(Built {
+            provider,
+            n_rows: Some(table.n_rows),
+            kept: Kept::Table(table),
             checks: checks.report,
         })
+    }
+
+    /// What the table was made of, and that it passed.
+    fn passed(&self) -> Made {
+        Made {
+            checks: self.fingerprint.checks.clone(),
+            ..self.fingerprint.made.clone()
+        }
     }
 
     async fn audit(&self, provider: &Arc<dyn TableProvider>) -> Result<audit::Audit> {
@@ -166,17 +225,6 @@ impl Publication<'_> {
     fn step<T>(&self, result: EngineResult<T>) -> Result<T> {
         result.map_err(|error| Error::of_step(self.table, error))
     }
-}
-
-/// What is read once or twice and thrown away is not worth compressing, nor holding a million rows in
-/// memory for.
-fn spool_format() -> TableParquetOptions {
-    let mut options = TableParquetOptions::default();
-    options.global.max_row_group_size = 8192;
-    options.global.compression = Some("uncompressed".to_owned());
-    options.global.dictionary_enabled = Some(false);
-    options.global.statistics_enabled = Some("none".to_owned());
-    options
 }
 
 async fn collect(frame: DataFrame) -> EngineResult<(Arc<dyn TableProvider>, u64)> {

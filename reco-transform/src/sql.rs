@@ -32,10 +32,40 @@ use crate::step::{Step, StepContext};
 /// assert_eq!(step.inputs(), ["interactions", "items"]);
 /// # Ok::<(), reco_transform::Error>(())
 /// ```
+///
+/// # JSON
+///
+/// A text that holds a JSON document is read with `->` and `->>`, by name or by place, and with the
+/// functions of `datafusion-functions-json`: `json_get`, `json_get_str`, `json_get_int`, `json_get_float`,
+/// `json_get_bool`, `json_get_json`, `json_get_array`, `json_as_text`, `json_contains`, `json_length`,
+/// `json_object_keys`. What is not there, or is no JSON, is NULL. A document is parsed once for all that one
+/// SELECT takes from it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use reco_transform::{Dag, Warehouse};
+///
+/// let dag = Dag::builder()
+///     .sql("raw", r#"select '{"id": "e1", "sku": "hat", "n": 2}' as payload"#)
+///     .sql(
+///         "events",
+///         "select payload ->> 'id' as id, payload ->> 'sku' as item_id,
+///            cast(payload ->> 'n' as bigint) as quantity
+///          from raw",
+///     )
+///     .sql("hats", "select * from events where item_id = 'hat' and quantity = 2")
+///     .build()?;
+/// assert_eq!(dag.run(&Warehouse::in_memory()).await?.table("hats")?.count().await?, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SqlStep {
     name: String,
     query: String,
+    /// The query without its comments and layout.
+    canonical: String,
     inputs: Vec<String>,
 }
 
@@ -47,12 +77,17 @@ impl SqlStep {
     /// [`Error::InvalidSql`], or [`Error::NotASelect`] for anything but one SELECT.
     pub fn new(name: impl Into<String>, query: impl Into<String>) -> Result<Self> {
         let (name, query) = (name.into(), query.into());
-        let inputs = tables_of(&name, &query)?;
+        let select = parse(&name, &query)?;
         Ok(Self {
+            inputs: tables_in(&name, &select)?,
+            canonical: select.to_string(),
             name,
             query,
-            inputs,
         })
+    }
+
+    pub(crate) fn canonical(&self) -> &str {
+        &self.canonical
     }
 
     /// The query.
@@ -79,34 +114,47 @@ impl Step for SqlStep {
 
 /// The tables that a query reads, in the order of their names.
 pub(crate) fn tables_of(step: &str, query: &str) -> Result<Vec<String>> {
-    let not_a_select = |found: String| Error::NotASelect {
-        step: step.to_owned(),
-        found,
-    };
+    tables_in(step, &parse(step, query)?)
+}
+
+fn parse(step: &str, query: &str) -> Result<ast::Query> {
     let mut statements = DFParser::parse_sql(query).map_err(|source| Error::InvalidSql {
         step: step.to_owned(),
         source,
     })?;
     if statements.len() != 1 {
-        return Err(not_a_select(format!("{} statements", statements.len())));
+        return Err(not_a_select(
+            step,
+            format!("{} statements", statements.len()),
+        ));
     }
-    let query = match statements.pop_front() {
+    match statements.pop_front() {
         Some(Statement::Statement(statement)) => match *statement {
-            ast::Statement::Query(query) => query,
-            other => return Err(not_a_select(verb(&other.to_string()))),
+            ast::Statement::Query(query) => Ok(*query),
+            other => Err(not_a_select(step, verb(&other.to_string()))),
         },
-        Some(other) => return Err(not_a_select(verb(&other.to_string()))),
-        None => return Err(not_a_select("nothing".to_owned())),
-    };
+        Some(other) => Err(not_a_select(step, verb(&other.to_string()))),
+        None => Err(not_a_select(step, "nothing".to_owned())),
+    }
+}
+
+fn tables_in(step: &str, query: &ast::Query) -> Result<Vec<String>> {
     let mut tables = Tables::default();
-    match ast::Visit::visit(&query, &mut tables) {
+    match ast::Visit::visit(query, &mut tables) {
         ControlFlow::Continue(()) => Ok(tables.found.into_iter().collect()),
-        ControlFlow::Break(found) => Err(not_a_select(found)),
+        ControlFlow::Break(found) => Err(not_a_select(step, found)),
+    }
+}
+
+fn not_a_select(step: &str, found: String) -> Error {
+    Error::NotASelect {
+        step: step.to_owned(),
+        found,
     }
 }
 
 /// The words that say what a statement is: those before the first that is not in capitals.
-fn verb(statement: &str) -> String {
+pub(crate) fn verb(statement: &str) -> String {
     let keyword = |word: &&str| word.chars().all(|c| c.is_ascii_uppercase());
     let words: Vec<_> = statement.split_whitespace().take_while(keyword).collect();
     words.join(" ")

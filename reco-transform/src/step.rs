@@ -62,6 +62,12 @@ pub trait Step: fmt::Debug + Send + Sync + 'static {
     /// The tables that it reads.
     fn inputs(&self) -> Vec<String>;
 
+    /// The version of the code that the plan does not show: the body of a function of its own that it
+    /// calls, or rows that it holds. Where it changes, the table is made again. Default empty.
+    fn version(&self) -> &str {
+        ""
+    }
+
     /// How the table is computed.
     ///
     /// # Errors
@@ -247,6 +253,10 @@ impl<S: Step> Step for WithSchema<S> {
 
     fn inputs(&self) -> Vec<String> {
         self.step.inputs()
+    }
+
+    fn version(&self) -> &str {
+        self.step.version()
     }
 
     async fn plan(&self, ctx: &StepContext<'_>) -> Result<DataFrame> {

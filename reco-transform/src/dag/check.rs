@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::datasource::empty::EmptyTable;
@@ -14,8 +14,11 @@ use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::FutureExt;
 
+use super::increment::time_type;
 use super::{Dag, Node, Origin};
+use crate::engine;
 use crate::error::{Error, Result};
+use crate::incremental::{Every, Incremental};
 use crate::quality::audit;
 use crate::step::{Step, StepContext};
 
@@ -34,6 +37,20 @@ pub(super) async fn check(dag: &Dag) -> Result<Tables> {
     plan_each(dag, &mut |_, _, _| ()).await
 }
 
+/// How each step of a DAG, or of a part of one, computes its table of empty ones.
+#[cfg(feature = "ballista")]
+pub(super) async fn plans(dag: &Dag) -> Result<Vec<(String, LogicalPlan)>> {
+    let mut plans = Vec::new();
+    plan_each(dag, &mut |node, _, plan| {
+        let is_part = dag.nodes.iter().any(|part| part.table == node.table);
+        if let (true, Some(plan)) = (is_part, plan) {
+            plans.push((node.table.clone(), plan.clone()));
+        }
+    })
+    .await?;
+    Ok(plans)
+}
+
 /// As [`check`], and shows each table's columns, and the plan if a step makes it.
 pub(super) async fn plan_each(
     dag: &Dag,
@@ -43,7 +60,7 @@ pub(super) async fn plan_each(
     // A part reads what is published, whose columns only the warehouse knows.
     for node in &*dag.whole {
         let failed = |error| Error::of_step(&node.table, error);
-        let session = SessionContext::new();
+        let session = engine::session();
         let inputs = register(&session, &tables, &node.inputs, &dag.functions).map_err(failed)?;
         let step: &dyn Step = match &node.origin {
             Origin::Sql(step) => step,
@@ -59,6 +76,9 @@ pub(super) async fn plan_each(
         };
         let frame = planned(step, &inputs, &session).await?;
         let schema = Arc::clone(frame.schema().inner());
+        if let Some(incremental) = &node.incremental {
+            check_incremental(&node.table, incremental, &schema, &inputs)?;
+        }
         seen(node, &schema, Some(frame.logical_plan()));
         check_audit(dag, node, &mut tables, schema).await?;
     }
@@ -68,11 +88,45 @@ pub(super) async fn plan_each(
 /// Plans the expectations of a table, which is then there for others.
 async fn check_audit(dag: &Dag, node: &Node, tables: &mut Tables, schema: SchemaRef) -> Result<()> {
     let table: Arc<dyn TableProvider> = Arc::new(EmptyTable::new(schema));
-    let session = SessionContext::new();
+    let session = engine::session();
     register(&session, tables, node.dependencies(), &dag.functions)
         .map_err(|error| Error::of_step(&node.table, error))?;
     check_expectations(&session, node, &table).await?;
     tables.insert(node.table.clone(), table);
+    Ok(())
+}
+
+/// Whether the columns are there by which a table is made interval by interval.
+fn check_incremental(
+    table: &str,
+    incremental: &Incremental,
+    schema: &SchemaRef,
+    inputs: &Tables,
+) -> Result<()> {
+    let invalid = |reason: String| Error::InvalidIncremental {
+        table: table.to_owned(),
+        reason,
+    };
+    let time = time_type(schema, &incremental.time_column).map_err(invalid)?;
+    if time == DataType::Date32 && incremental.every == Every::Hour {
+        let column = &incremental.time_column;
+        return Err(invalid(format!(
+            "column `{column}` is a date, which is in no hour"
+        )));
+    }
+    for column in incremental.strategy.columns() {
+        if schema.column_with_name(column).is_none() {
+            let nearest = reco_core::nearest(column, schema.fields().iter().map(|f| f.name()));
+            let hint = reco_core::did_you_mean(nearest.as_deref());
+            return Err(invalid(format!("there is no column `{column}`{hint}")));
+        }
+    }
+    for (input, reads) in &incremental.reads {
+        if let Some(provider) = inputs.get(input) {
+            time_type(&provider.schema(), &reads.time_column)
+                .map_err(|reason| invalid(format!("in `{input}`, {reason}")))?;
+        }
+    }
     Ok(())
 }
 

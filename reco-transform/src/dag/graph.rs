@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use reco_core::nearest;
 
-use super::{DagBuilder, Node, Origin};
+use super::{DagBuilder, Evolution, Node, Origin};
 use crate::error::{Error, Result};
+use crate::materialize::Materialization;
 use crate::step::Step;
 use crate::warehouse::check_name;
 
@@ -32,6 +33,8 @@ pub(super) fn arrange(builder: DagBuilder) -> Result<Arc<[Arc<Node>]>> {
             inputs,
             audit_inputs: Vec::new(),
             materialization: builder.default_materialization,
+            incremental: None,
+            evolution: Evolution::default(),
             expectations: Vec::new(),
             tags: BTreeSet::new(),
             path: None,
@@ -60,6 +63,20 @@ pub(super) fn arrange(builder: DagBuilder) -> Result<Arc<[Arc<Node>]>> {
             return Err(Error::MaterializedSource { table });
         }
         node.materialization = materialization;
+    }
+    for (table, incremental) in builder.incrementals {
+        let node = find(&mut nodes, &table, || "incremental table".to_owned())?;
+        if matches!(node.origin, Origin::Source(_)) {
+            return Err(Error::MaterializedSource { table });
+        }
+        if let Some(reason) = incremental.defect(&node.inputs) {
+            return Err(Error::InvalidIncremental { table, reason });
+        }
+        node.materialization = Materialization::Delta;
+        node.incremental = Some(incremental);
+    }
+    for (table, evolution) in builder.evolutions {
+        find(&mut nodes, &table, || format!("evolution `{evolution}`"))?.evolution = evolution;
     }
     for (table, tag) in builder.tags {
         find(&mut nodes, &table, || format!("tag `{tag}`"))?

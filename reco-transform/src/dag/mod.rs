@@ -15,6 +15,9 @@
 //! makes or two steps make, cycles, and, by planning every step on empty tables, columns that are not
 //! there, types that do not fit, and schemas that a step declares and does not keep.
 //!
+//! **Planned.** [`Dag::plan`] says what has to be made: what changed since it was published, and what is
+//! made of that. The rest is used as it is.
+//!
 //! **Run.** [`Dag::run`] starts a step as soon as its inputs are there, several at once. Each step sees
 //! its declared inputs in a session of its own, so that it cannot read anything else. What a step makes
 //! is materialized, audited and published (see [`materialize`](crate::materialize) and
@@ -25,9 +28,14 @@
 
 mod check;
 mod columns;
+mod evolution;
+mod fingerprint;
 mod graph;
+mod increment;
+mod intervals;
 mod lineage;
 mod page;
+mod plan;
 mod report;
 mod run;
 mod select;
@@ -39,15 +47,21 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
+use reco_core::Timestamp;
 
 pub use columns::{ColumnLineage, ColumnOrigins, ColumnRef, TableColumns};
+pub use evolution::Evolution;
+pub(crate) use fingerprint::Fingerprint;
 pub use lineage::{Lineage, LineageKind, LineageTable};
 pub use page::Page;
+pub use plan::{Action, DagPlan, PlannedTable, Why};
 pub use report::{DagEvent, TableReport, TableStatus};
 pub use run::DagRun;
 pub use select::Selection;
 
+use self::plan::Request;
 use crate::error::Result;
+use crate::incremental::Incremental;
 use crate::materialize::Materialization;
 use crate::quality::Expectation;
 use crate::source::{IntoSource, Source};
@@ -83,6 +97,8 @@ pub struct Dag {
     /// The nodes of the DAG that this is a part of; of a whole one, its own.
     whole: Arc<[Arc<Node>]>,
     functions: Arc<[ScalarUDF]>,
+    /// The functions that have one, by their names.
+    function_versions: Arc<BTreeMap<String, String>>,
     /// Whether every step could be planned on empty tables without waiting for anything.
     is_checked: bool,
 }
@@ -97,6 +113,10 @@ pub(crate) struct Node {
     /// What the audit reads besides the table itself, each table once; the step does not see it.
     pub(crate) audit_inputs: Vec<String>,
     pub(crate) materialization: Materialization,
+    /// How it is made interval by interval, if it is.
+    pub(crate) incremental: Option<Incremental>,
+    /// How its columns may change.
+    pub(crate) evolution: Evolution,
     pub(crate) expectations: Vec<Expectation>,
     pub(crate) tags: BTreeSet<String>,
     /// The file that it was read from, with `/` between folders.
@@ -140,6 +160,15 @@ impl Dag {
         self.whole.iter().find(|node| node.table == table)
     }
 
+    /// What is read from elsewhere.
+    #[cfg(feature = "ballista")]
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&str, &Source)> {
+        self.nodes.iter().filter_map(|node| match &node.origin {
+            Origin::Source(source) => Some((node.table.as_str(), source)),
+            Origin::Sql(_) | Origin::Step(_) | Origin::Published => None,
+        })
+    }
+
     pub(crate) fn functions(&self) -> &[ScalarUDF] {
         &self.functions
     }
@@ -157,19 +186,60 @@ impl Dag {
         Lineage::of(&self.nodes)
     }
 
-    /// Makes all tables.
+    /// What a run would do, and why. Reads no rows, but for sources in memory.
     ///
     /// # Errors
     ///
+    /// [`Error::SourceVersion`](crate::Error::SourceVersion) if a source cannot be asked,
+    /// [`Error::Environment`](crate::Error::Environment) or [`Error::Note`](crate::Error::Note) if the
+    /// warehouse cannot be read.
+    pub async fn plan(&self, warehouse: &Warehouse) -> Result<DagPlan> {
+        Box::pin(plan::plan(self, warehouse, Request::default())).await
+    }
+
+    /// As [`plan`](Self::plan), for a DAG with tables that are made interval by interval: those intervals
+    /// are made that have ended by `until`.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan`](Self::plan).
+    pub async fn plan_until(&self, warehouse: &Warehouse, until: Timestamp) -> Result<DagPlan> {
+        let request = Request {
+            until: Some(until),
+            ..Request::default()
+        };
+        Box::pin(plan::plan(self, warehouse, request)).await
+    }
+
+    /// Makes all tables that are not made of the same data already, and publishes them at once.
+    ///
+    /// A table is made again if its step changed, or what is in its inputs: see [`plan`](Self::plan). Rows
+    /// of other tables are used as they are. A run that was interrupted goes on where it was: what it
+    /// finished is found.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan`](Self::plan), and [`Error::Pinned`](crate::Error::Pinned) if the warehouse shows an
+    /// earlier state.
     /// [`Error::Incomplete`](crate::Error::Incomplete) if a step failed: it holds the run, with the
     /// tables that were made all the same.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops the steps that are running. Delta tables hold the version before or
-    /// the one after, never a part of one.
+    /// Dropping the future stops the steps that are running. Readers of the warehouse see what they saw
+    /// before.
     pub async fn run(&self, warehouse: &Warehouse) -> Result<DagRun> {
         self.run_observed(warehouse, |_| ()).await
+    }
+
+    /// As [`run`](Self::run), for a DAG with tables that are made interval by interval: those intervals are
+    /// made that have ended by `until`.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub async fn run_until(&self, warehouse: &Warehouse, until: Timestamp) -> Result<DagRun> {
+        self.plan_until(warehouse, until).await?.apply().await
     }
 
     /// As [`run`](Self::run), and says when a step starts and ends.
@@ -204,7 +274,7 @@ impl Dag {
         warehouse: &Warehouse,
         observer: impl FnMut(DagEvent<'_>) + Send,
     ) -> Result<DagRun> {
-        Box::pin(run::run(self, warehouse, observer)).await
+        self.plan(warehouse).await?.apply_observed(observer).await
     }
 }
 
@@ -216,8 +286,11 @@ pub struct DagBuilder {
     tables: Vec<Declared>,
     expectations: Vec<(String, Expectation)>,
     materializations: Vec<(String, Materialization)>,
+    incrementals: Vec<(String, Incremental)>,
+    evolutions: Vec<(String, Evolution)>,
     default_materialization: Materialization,
     functions: Vec<ScalarUDF>,
+    function_versions: BTreeMap<String, String>,
     tags: Vec<(String, String)>,
     paths: Vec<(String, String)>,
 }
@@ -315,11 +388,38 @@ impl DagBuilder {
         self
     }
 
+    /// Makes a table interval by interval, and keeps it in the warehouse. Such a DAG is run with
+    /// [`Dag::run_until`].
+    #[must_use]
+    pub fn incremental(mut self, table: impl Into<String>, incremental: Incremental) -> Self {
+        self.incrementals.push((table.into(), incremental));
+        self
+    }
+
+    /// Promises how the columns of a published table will change, if at all.
+    #[must_use]
+    pub fn evolution(mut self, table: impl Into<String>, evolution: Evolution) -> Self {
+        self.evolutions.push((table.into(), evolution));
+        self
+    }
+
     /// Adds a function that queries can call.
+    ///
+    /// A table is made again when its query changes, not when the code of a function does, which nobody
+    /// can see; give that a [version](Self::versioned_function).
     #[must_use]
     pub fn function(mut self, function: ScalarUDF) -> Self {
         self.functions.push(function);
         self
+    }
+
+    /// As [`function`](Self::function), with the version of its code: where that changes, the tables whose
+    /// steps call it are made again, and those made of them.
+    #[must_use]
+    pub fn versioned_function(mut self, function: ScalarUDF, version: impl Into<String>) -> Self {
+        let name = function.name().to_owned();
+        self.function_versions.insert(name, version.into());
+        self.function(function)
     }
 
     /// Checks it all.
@@ -341,11 +441,13 @@ impl DagBuilder {
     /// what can be wrong with a query.
     pub fn build(self) -> Result<Dag> {
         let functions = self.functions.clone().into();
+        let function_versions = Arc::new(self.function_versions.clone());
         let nodes = graph::arrange(self)?;
         let mut dag = Dag {
             whole: Arc::clone(&nodes),
             nodes,
             functions,
+            function_versions,
             is_checked: true,
         };
         dag.is_checked = check::check_now(&dag)?;

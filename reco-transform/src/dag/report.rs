@@ -18,9 +18,9 @@ pub struct TableReport {
     /// How many rows it has, where that is known: not for a source or a view that nothing is
     /// expected of.
     pub n_rows: Option<u64>,
-    /// How long it took to make, audit and publish it.
+    /// How long it took to make and audit it.
     pub duration: Duration,
-    /// The version that was published, for a Delta table; also if reading it back failed.
+    /// The version of its Delta table, if it is kept in one.
     pub version: Option<u64>,
     /// What was found of what is expected; without results if it was not looked at.
     pub checks: CheckReport,
@@ -29,8 +29,12 @@ pub struct TableReport {
 /// Whether a table was made in a run.
 #[derive(Debug, Clone)]
 pub enum TableStatus {
-    /// It was made and passed its audit.
+    /// It was made, or its rows were audited anew, and it passed its audit.
     Built,
+    /// Its published rows are used as they are: nothing changed since.
+    Reused,
+    /// Nothing that was made reads it. It is computed if somebody asks the run for it.
+    Deferred,
     /// It could not be made, or did not pass.
     Failed {
         /// Why.
@@ -43,6 +47,17 @@ pub enum TableStatus {
     },
 }
 
+impl TableStatus {
+    /// Whether the run has the table.
+    #[must_use]
+    pub const fn is_there(&self) -> bool {
+        match self {
+            Self::Built | Self::Reused | Self::Deferred => true,
+            Self::Failed { .. } | Self::Skipped { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for TableReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.table, self.status)?;
@@ -52,7 +67,7 @@ impl fmt::Display for TableReport {
         if let Some(version) = self.version {
             write!(f, ", version {version}")?;
         }
-        if !matches!(self.status, TableStatus::Skipped { .. }) {
+        if matches!(self.status, TableStatus::Built | TableStatus::Failed { .. }) {
             write!(f, ", {:.3} s", self.duration.as_secs_f64())?;
         }
         Ok(())
@@ -63,6 +78,8 @@ impl fmt::Display for TableStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Built => f.write_str("built"),
+            Self::Reused => f.write_str("reused"),
+            Self::Deferred => f.write_str("deferred"),
             Self::Failed { .. } => f.write_str("failed"),
             Self::Skipped { because_of } => write!(f, "skipped because of {because_of}"),
         }

@@ -12,14 +12,16 @@ use reco_core::{CheckReport, SessionDataset, SessionEncoding, did_you_mean, near
 use tokio::task::{Id, JoinSet};
 use tracing::Instrument;
 
-use super::check::{self, Tables, message_of, register};
+use super::check::{Tables, message_of, register};
+use super::increment::Increment;
+use super::plan::{Action, DagPlan, Work};
 use super::report::{DagEvent, TableReport, TableStatus};
 use super::{Dag, Node, Origin};
 use crate::dataset::session_dataset;
 use crate::error::{Error, Result};
-use crate::materialize::{Built, Publication};
+use crate::materialize::{Built, Kept, Materialization, Publication};
 use crate::step::{Step, StepContext, scan};
-use crate::warehouse::Warehouse;
+use crate::warehouse::{Made, PublishedTable, Warehouse};
 
 /// The tables that a run has made, and a report on each of the DAG.
 ///
@@ -105,7 +107,7 @@ impl DagRun {
         let missing = self
             .reports
             .iter()
-            .filter(|report| !matches!(report.status, TableStatus::Built))
+            .filter(|report| !report.status.is_there())
             .map(|report| format!("`{}` {}", report.table, report.status));
         missing.collect::<Vec<_>>().join(", ")
     }
@@ -131,14 +133,25 @@ impl fmt::Display for DagRun {
 }
 
 pub(super) async fn run(
-    dag: &Dag,
-    warehouse: &Warehouse,
+    plan: &DagPlan,
     observer: impl FnMut(DagEvent<'_>) + Send,
 ) -> Result<DagRun> {
-    if !dag.is_checked {
-        check::check(dag).await?;
-    }
-    let run = Scheduler::new(dag, warehouse, observer).run().await;
+    let since = Instant::now();
+    let (run, made) = Scheduler::new(plan, observer).run().await;
+    let published = if made.is_empty() {
+        Ok(None)
+    } else {
+        let publish = plan.warehouse.publish(|contents| {
+            contents.tables.extend(made.tables.clone());
+            contents.audited.extend(made.audited.clone());
+        });
+        publish.await.map(|state| Some(state.number))
+    };
+    let (warehouse, outcome) = (&plan.warehouse, published.as_ref().copied());
+    warehouse
+        .record_run(&plan.dag, plan, &run, since.elapsed(), outcome)
+        .await;
+    published?;
     let first_failure = run.reports.iter().find_map(|report| match &report.status {
         TableStatus::Failed { error } => Some(Arc::clone(error)),
         _ => None,
@@ -152,11 +165,26 @@ pub(super) async fn run(
     }
 }
 
+/// What a run has made, to be published at once when all is done.
+#[derive(Debug, Default)]
+struct ToPublish {
+    tables: Vec<(String, PublishedTable)>,
+    audited: Vec<(String, Made)>,
+}
+
+impl ToPublish {
+    const fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.audited.is_empty()
+    }
+}
+
 /// Starts what is ready, waits for what is running, and keeps the books.
 struct Scheduler<'a, O> {
     dag: &'a Dag,
+    work: &'a [Work],
     warehouse: &'a Warehouse,
     observer: O,
+    to_publish: ToPublish,
     reports: Vec<Option<TableReport>>,
     tables: Tables,
     ready: VecDeque<usize>,
@@ -165,11 +193,14 @@ struct Scheduler<'a, O> {
 }
 
 impl<'a, O: FnMut(DagEvent<'_>) + Send> Scheduler<'a, O> {
-    fn new(dag: &'a Dag, warehouse: &'a Warehouse, observer: O) -> Self {
+    fn new(plan: &'a DagPlan, observer: O) -> Self {
+        let dag = &plan.dag;
         Self {
             dag,
-            warehouse,
+            work: &plan.work,
+            warehouse: &plan.warehouse,
             observer,
+            to_publish: ToPublish::default(),
             reports: vec![None; dag.nodes.len()],
             tables: Tables::new(),
             ready: VecDeque::new(),
@@ -178,7 +209,7 @@ impl<'a, O: FnMut(DagEvent<'_>) + Send> Scheduler<'a, O> {
         }
     }
 
-    async fn run(mut self) -> DagRun {
+    async fn run(mut self) -> (DagRun, ToPublish) {
         self.make_ready();
         loop {
             while self.running.len() < self.warehouse.config().n_concurrent_steps.get() {
@@ -241,7 +272,7 @@ impl<'a, O: FnMut(DagEvent<'_>) + Send> Scheduler<'a, O> {
         let reports = self.reports.iter().flatten();
         let mut inputs = reports.filter(|report| node.dependencies().any(|i| *i == report.table));
         inputs.find_map(|report| match &report.status {
-            TableStatus::Built => None,
+            TableStatus::Built | TableStatus::Reused | TableStatus::Deferred => None,
             TableStatus::Failed { .. } => Some(report.table.clone()),
             TableStatus::Skipped { because_of } => Some(because_of.clone()),
         })
@@ -261,10 +292,11 @@ impl<'a, O: FnMut(DagEvent<'_>) + Send> Scheduler<'a, O> {
         });
         let inputs = inputs.collect();
         let functions = Arc::clone(&self.dag.functions);
+        let work = self.work[position].clone();
         let warehouse = self.warehouse.clone();
         let make = async move {
             let since = Instant::now();
-            let result = Box::pin(make(&node, inputs, &functions, &warehouse)).await;
+            let result = Box::pin(make(&node, &work, inputs, &functions, &warehouse)).await;
             (result, since.elapsed())
         };
         let task = self.running.spawn(make.instrument(span));
@@ -276,11 +308,26 @@ impl<'a, O: FnMut(DagEvent<'_>) + Send> Scheduler<'a, O> {
         let finished = match result {
             Ok(built) => {
                 self.tables.insert(node.table.clone(), built.provider);
+                let mut version = None;
+                match built.kept {
+                    Kept::No => {}
+                    Kept::Audited(made) => self.to_publish.audited.push((node.table.clone(), made)),
+                    Kept::Table(published) => {
+                        version = Some(published.version);
+                        let published = (node.table.clone(), published);
+                        self.to_publish.tables.push(published);
+                    }
+                }
+                let status = match self.work[position].action {
+                    Action::Build | Action::Audit | Action::Compute => TableStatus::Built,
+                    Action::Reuse => TableStatus::Reused,
+                    Action::Defer => TableStatus::Deferred,
+                };
                 TableReport {
                     n_rows: built.n_rows,
-                    version: built.version,
+                    version,
                     checks: built.checks,
-                    ..report(node, TableStatus::Built, duration)
+                    ..report(node, status, duration)
                 }
             }
             Err(error) => {
@@ -289,16 +336,11 @@ impl<'a, O: FnMut(DagEvent<'_>) + Send> Scheduler<'a, O> {
                     Error::ChecksFailed { report } => CheckReport::clone(report),
                     _ => CheckReport::new(node.table.as_str(), Vec::new()),
                 };
-                let version = match &error {
-                    Error::PublishedUnread { version, .. } => Some(*version),
-                    _ => None,
-                };
                 let status = TableStatus::Failed {
                     error: Arc::new(error),
                 };
                 TableReport {
                     checks,
-                    version,
                     ..report(node, status, duration)
                 }
             }
@@ -312,7 +354,7 @@ impl<'a, O: FnMut(DagEvent<'_>) + Send> Scheduler<'a, O> {
         self.reports[position] = Some(report);
     }
 
-    fn into_run(self) -> DagRun {
+    fn into_run(self) -> (DagRun, ToPublish) {
         let session = self.warehouse.session();
         for (name, table) in &self.tables {
             let name = TableReference::bare(name.as_str());
@@ -325,11 +367,12 @@ impl<'a, O: FnMut(DagEvent<'_>) + Send> Scheduler<'a, O> {
         }
         let reports = self.reports.into_iter();
         let reports = reports.map(|r| r.expect("without a cycle, every table is made or skipped"));
-        DagRun {
+        let run = DagRun {
             reports: reports.collect(),
             tables: self.tables,
             session,
-        }
+        };
+        (run, self.to_publish)
     }
 }
 
@@ -344,9 +387,10 @@ fn report(node: &Node, status: TableStatus, duration: Duration) -> TableReport {
     }
 }
 
-/// Makes one table.
+/// Does what is planned for one table.
 async fn make(
     node: &Node,
+    work: &Work,
     tables: Tables,
     functions: &[ScalarUDF],
     warehouse: &Warehouse,
@@ -355,12 +399,20 @@ async fn make(
     // Two sessions, so that a step cannot read what is there for the audit only.
     let audit_session = warehouse.session();
     register(&audit_session, &tables, node.dependencies(), functions).map_err(failed)?;
+    let is_deferred = work.action == Action::Defer;
     let publication = Publication {
         table: &node.table,
-        expectations: &node.expectations,
+        expectations: if is_deferred { &[] } else { &node.expectations },
+        fingerprint: &work.fingerprint,
         session: &audit_session,
         warehouse,
     };
+    if let Some(found) = &work.found {
+        return match work.action {
+            Action::Audit => publication.audit_again(found).await,
+            _ => publication.reuse(found).await,
+        };
+    }
     let step: &dyn Step = match &node.origin {
         Origin::Source(source) => {
             return publication.audited(Arc::clone(source.table()), None).await;
@@ -368,24 +420,32 @@ async fn make(
         Origin::Sql(step) => step,
         Origin::Step(step) => step.as_ref(),
         Origin::Published => {
-            let Some((provider, version)) = warehouse.published_table(&node.table).await? else {
-                return Err(Error::NotSelected {
-                    table: node.table.clone(),
-                });
-            };
-            return Ok(Built {
-                provider,
-                n_rows: None,
-                version,
-                checks: CheckReport::new(node.table.as_str(), Vec::new()),
+            return Err(Error::NotSelected {
+                table: node.table.clone(),
             });
         }
     };
+    if let (Some(incremental), Some(plan)) = (&node.incremental, &work.fingerprint.increment) {
+        let increment = Increment {
+            node,
+            incremental,
+            step,
+            tables: &tables,
+            functions,
+            publication,
+        };
+        return Box::pin(increment.build(plan)).await;
+    }
     let session = warehouse.session();
     let inputs = register(&session, &tables, &node.inputs, functions).map_err(failed)?;
     let ctx = StepContext::new(&node.table, &inputs, session, false);
     let frame = step.plan(&ctx).await.map_err(failed)?;
-    publication.publish(frame, node.materialization).await
+    let materialization = if is_deferred {
+        Materialization::View
+    } else {
+        node.materialization
+    };
+    publication.publish(frame, materialization).await
 }
 
 fn panicked(step: &str, error: tokio::task::JoinError) -> Error {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reco_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::arguments::{ColumnNearEarlier, ColumnValues, IgnoreRowIf, MatchOn, Monotonic, ParseAs};
 use super::range::{ColumnRange, CountRange};
 use super::scalar::Scalar;
 
@@ -188,6 +189,14 @@ pub enum Check {
         #[serde(default, skip_serializing_if = "IgnoreRowIf::is_default")]
         ignore_row_if: IgnoreRowIf,
     },
+    /// All of the columns have the same value within a row.
+    EqualWithinRecord {
+        /// The columns.
+        columns: Vec<String>,
+        /// Which rows are passed over for their NULLs.
+        #[serde(default, skip_serializing_if = "IgnoreRowIf::is_default")]
+        ignore_row_if: IgnoreRowIf,
+    },
     /// A condition in SQL is false for no row; where it is NULL, the row passes.
     Sql {
         /// What it is called in reports.
@@ -207,6 +216,8 @@ pub enum Check {
     ColumnStdev(ColumnRange),
     /// The sum is in a range, as a 64-bit floating-point number.
     ColumnSum(ColumnRange),
+    /// The share of rows in which the column is not NULL is in a range.
+    ColumnNotNullShare(ColumnRange),
     /// The number of different values is in a range.
     ColumnDistinctCount(ColumnRange),
     /// The number of different values, divided by the number of values, is in a range.
@@ -255,6 +266,29 @@ pub enum Check {
         /// How many runs back, the newest first.
         n_runs: u32,
         /// How far it may be from their mean, as a share of it: 0.2 for a fifth.
+        max_change: f64,
+    },
+    /// The share of NULLs is near the mean of earlier runs; passes if there is none.
+    ///
+    /// `max_change` is a difference of shares: with 0.05, after a mean of 0.10, up to 0.15 passes.
+    NullShareNearEarlier(ColumnNearEarlier),
+    /// The mean is near the mean of earlier runs; passes if there is none.
+    ///
+    /// `max_change` is a share of what it was.
+    MeanNearEarlier(ColumnNearEarlier),
+    /// A quantile is near the mean of earlier runs; passes if there is none.
+    ///
+    /// Of the same values as [`ColumnQuantile`](Self::ColumnQuantile).
+    QuantileNearEarlier {
+        /// The column.
+        column: String,
+        /// Which quantile, from 0 to 1.
+        quantile: f64,
+        /// The table that holds the results of earlier runs.
+        history: String,
+        /// How many runs back, the newest first.
+        n_runs: u32,
+        /// How far it may be from their mean, as a share of it.
         max_change: f64,
     },
     /// The table has so many columns.
@@ -307,150 +341,14 @@ pub enum Check {
         /// The query.
         query: String,
     },
-}
-
-impl Check {
-    /// The columns that it is about.
-    pub(crate) fn columns(&self) -> Vec<String> {
-        match self {
-            Self::NotNull { column }
-            | Self::Null { column }
-            | Self::MatchesRegex { column, .. }
-            | Self::NotMatchesRegex { column, .. }
-            | Self::MatchesRegexList { column, .. }
-            | Self::NotMatchesRegexList { column, .. }
-            | Self::MatchesLike { column, .. }
-            | Self::NotMatchesLike { column, .. }
-            | Self::MatchesLikeList { column, .. }
-            | Self::NotMatchesLikeList { column, .. }
-            | Self::Parseable { column, .. }
-            | Self::MatchesStrftime { column, .. }
-            | Self::Relationships { column, .. }
-            | Self::ColumnQuantile { column, .. }
-            | Self::MostCommonValue { column, .. }
-            | Self::ColumnExists { column, .. }
-            | Self::ColumnType { column, .. }
-            | Self::Freshness { column, .. } => vec![column.clone()],
-            Self::AcceptedValues(list)
-            | Self::RejectedValues(list)
-            | Self::DistinctValuesIn(list)
-            | Self::DistinctValuesEqual(list)
-            | Self::DistinctValuesContain(list) => vec![list.column.clone()],
-            Self::Between(range)
-            | Self::ValueLengths(range)
-            | Self::ColumnMin(range)
-            | Self::ColumnMax(range)
-            | Self::ColumnMean(range)
-            | Self::ColumnMedian(range)
-            | Self::ColumnStdev(range)
-            | Self::ColumnSum(range)
-            | Self::ColumnDistinctCount(range)
-            | Self::ColumnDistinctShare(range) => vec![range.column.clone()],
-            Self::Increasing(monotonic) | Self::Decreasing(monotonic) => {
-                let columns = [&monotonic.column].into_iter();
-                let columns = columns.chain(&monotonic.partition_by);
-                columns.chain(&monotonic.order_by).cloned().collect()
-            }
-            Self::PairEqual {
-                column_a, column_b, ..
-            }
-            | Self::PairGreater {
-                column_a, column_b, ..
-            }
-            | Self::PairInSet {
-                column_a, column_b, ..
-            } => vec![column_a.clone(), column_b.clone()],
-            Self::Unique { columns, .. }
-            | Self::MulticolumnSum { columns, .. }
-            | Self::UniqueWithinRecord { columns, .. }
-            | Self::ColumnsMatchSet { columns, .. }
-            | Self::ColumnsMatchOrdered { columns } => columns.clone(),
-            Self::Sql { .. }
-            | Self::RowCount(_)
-            | Self::RowCountEqualsTable { .. }
-            | Self::RowCountNearEarlier { .. }
-            | Self::ColumnCount(_)
-            | Self::NoRows { .. } => Vec::new(),
-        }
-    }
-}
-
-/// A column and values.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ColumnValues {
-    /// The column.
-    pub column: String,
-    /// The values.
-    pub values: Vec<Scalar>,
-}
-
-/// A column whose values go in one direction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Monotonic {
-    /// The column.
-    pub column: String,
-    /// The columns that say in which order rows follow one another: a table has none of its own.
-    pub order_by: Vec<String>,
-    /// The columns within whose groups rows are compared; default none, which is the whole table.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub partition_by: Vec<String>,
-    /// Whether equal values are failures. Default false.
-    #[serde(default)]
-    pub strictly: bool,
-}
-
-/// Which rows a check of several columns passes over for their NULLs.
-///
-/// As `ignore_row_if` of Great Expectations, whose default is the second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IgnoreRowIf {
-    /// Rows with NULL in any of the columns.
-    #[default]
-    AnyMissing,
-    /// Rows with NULL in all of the columns; those with some NULLs fail, unless they are expected.
-    AllMissing,
-    /// No row.
-    Never,
-}
-
-impl IgnoreRowIf {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes a reference"
-    )]
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// How many of several patterns have to match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MatchOn {
-    /// One or more.
-    #[default]
-    Any,
-    /// All.
-    All,
-}
-
-/// What a text can be read as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ParseAs {
-    /// An integer of 64 bits.
-    Integer,
-    /// A floating-point number of 64 bits.
-    Float,
-    /// A date, such as `2024-05-01`.
-    Date,
-    /// A time, such as `2024-05-01T08:00:00Z`.
-    Timestamp,
-    /// JSON.
-    Json,
+    /// What code of the host expects, a [`CustomExpectation`](super::CustomExpectation).
+    ///
+    /// Data can name it;
+    /// [`Expectation::implemented_by`](super::Expectation::implemented_by) says what it is.
+    Custom {
+        /// What it is called in reports.
+        name: String,
+    },
 }
 
 const fn yes() -> bool {

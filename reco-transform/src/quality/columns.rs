@@ -39,42 +39,43 @@ pub(super) fn check_columns(check: &Check, schema: &Schema) -> Option<(bool, Val
 
 /// Whether a type is the one of a name, or of the family of that name.
 fn is_of_type(found: &DataType, name: &str) -> bool {
-    let is_decimal = matches!(
-        found,
-        DataType::Decimal32(..)
-            | DataType::Decimal64(..)
-            | DataType::Decimal128(..)
-            | DataType::Decimal256(..)
-    );
     match name {
-        "text" => matches!(
-            found,
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-        ),
-        "integer" => found.is_integer(),
-        "float" => found.is_floating(),
-        "decimal" => is_decimal,
         "number" => found.is_numeric(),
-        "boolean" => *found == DataType::Boolean,
-        "date" => matches!(found, DataType::Date32 | DataType::Date64),
-        "timestamp" => matches!(found, DataType::Timestamp(..)),
-        "binary" => matches!(
-            found,
-            DataType::Binary
-                | DataType::LargeBinary
-                | DataType::BinaryView
-                | DataType::FixedSizeBinary(_)
-        ),
-        "list" => matches!(
-            found,
-            DataType::List(_)
-                | DataType::LargeList(_)
-                | DataType::ListView(_)
-                | DataType::LargeListView(_)
-                | DataType::FixedSizeList(..)
-        ),
-        exact => found.to_string() == exact,
+        _ => family_of(found) == Some(name) || found.to_string() == name,
     }
+}
+
+/// The narrowest family of a type, if it has one.
+pub(super) const fn family_of(data_type: &DataType) -> Option<&'static str> {
+    Some(match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
+        DataType::Decimal32(..)
+        | DataType::Decimal64(..)
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => "decimal",
+        DataType::Boolean => "boolean",
+        DataType::Date32 | DataType::Date64 => "date",
+        DataType::Timestamp(..) => "timestamp",
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => "binary",
+        DataType::List(_)
+        | DataType::LargeList(_)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_)
+        | DataType::FixedSizeList(..) => "list",
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32
+        | DataType::UInt64 => "integer",
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => "float",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! [`ExpectationConfig`] and [`Suite`]: expectations as data.
 
-use reco_core::{
-    Error as CoreError, Severity, config_from_json, config_from_value, did_you_mean, nearest,
-};
+use reco_core::{Error as CoreError, Severity, config_from_value, did_you_mean, nearest};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -10,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::check::Check;
 use super::defect;
+use crate::document::{At, Document, Unreadable};
 use crate::error::{Error, Result};
 
 /// An expectation as data: a [`Check`] and what goes with any check.
@@ -246,52 +245,124 @@ pub struct Suite {
 impl Suite {
     /// Reads a suite from JSON.
     ///
-    /// For another format, use its crate: the suite is plain serde data.
+    /// # Errors
+    ///
+    /// [`Error::InvalidSuite`] says which expectation is wrong and how, with its place in the text and the
+    /// nearest key or kind. Keys that are not known, or written twice, are refused.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let document = Document::from_json("suite", json).map_err(Unread::from);
+        document
+            .and_then(|document| Self::read(&document))
+            .map_err(Unread::told)
+    }
+
+    /// Reads a suite from YAML.
+    ///
+    /// In YAML 1.2, where `yes` and `no` are texts. It is as strict as [`from_json`](Self::from_json), in
+    /// the same words.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidSuite`] says which expectation is wrong and how, with the nearest key or kind.
-    pub fn from_json(json: &str) -> Result<Self> {
+    /// As [`from_json`](Self::from_json).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error;
+    ///
+    /// use reco_transform::Suite;
+    ///
+    /// let suite = Suite::from_yaml("
+    /// name: browsing
+    /// expectations:
+    ///   - {type: not_null, column: item_id}
+    ///   - type: between
+    ///     column: price
+    ///     min: 0
+    ///     mostly: 0.95
+    /// ")?;
+    /// assert_eq!(suite.expectations.len(), 2);
+    ///
+    /// let error = Suite::from_yaml("expectations:\n  - type: between\n    colum: price\n").unwrap_err();
+    /// assert_eq!(error.to_string(), "suite ``, expectation 0, line 3, column 5, is invalid");
+    /// assert_eq!(
+    ///     error.source().unwrap().to_string(),
+    ///     "unknown key `colum` in the configuration of `between`; did you mean `column`?"
+    /// );
+    /// # Ok::<(), reco_transform::Error>(())
+    /// ```
+    pub fn from_yaml(yaml: &str) -> Result<Self> {
+        let document = Document::from_yaml("suite", yaml).map_err(Unread::from);
+        document
+            .and_then(|document| Self::read(&document))
+            .map_err(Unread::told)
+    }
+
+    fn read(document: &Document<'_>) -> Result<Self, Unread> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Unread {
+        struct Outline {
             #[serde(default)]
             name: String,
             expectations: Vec<Map<String, Value>>,
         }
-        let unread: Unread =
-            config_from_json("suite", json).map_err(|source| invalid("", None, source))?;
-        let expectations = unread.expectations.into_iter().enumerate();
+        let outline: Outline = document.read()?;
+        let expectations = outline.expectations.into_iter().enumerate();
         let expectations = expectations.map(|(position, object)| {
-            ExpectationConfig::from_object(object)
-                .map_err(|source| invalid(&unread.name, Some(position), source))
+            ExpectationConfig::from_object(object).map_err(|source| Unread {
+                suite: outline.name.clone(),
+                position: Some(position),
+                reason: document.wrong(&[At::Key("expectations"), At::Position(position)], source),
+            })
         });
         Ok(Self {
-            expectations: expectations.collect::<Result<_>>()?,
-            name: unread.name,
+            expectations: expectations.collect::<Result<_, Unread>>()?,
+            name: outline.name,
         })
     }
 
-    /// The suite as indented JSON.
+    /// The suite as indented JSON, which is YAML, too.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidSuite`] if a duration is too long to be written.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self).map_err(|error| {
-            let source = CoreError::InvalidConfig {
+        serde_json::to_string_pretty(self).map_err(|error| Error::InvalidSuite {
+            suite: self.name.clone(),
+            position: None,
+            place: None,
+            source: Box::new(CoreError::InvalidConfig {
                 of: "suite".to_owned(),
                 reason: error.to_string(),
-            };
-            invalid(&self.name, None, source)
+            }),
         })
     }
 }
 
-fn invalid(suite: &str, position: Option<usize>, source: CoreError) -> Error {
-    Error::InvalidSuite {
-        suite: suite.to_owned(),
-        position,
-        source: Box::new(source),
+/// A suite that cannot be read.
+struct Unread {
+    suite: String,
+    position: Option<usize>,
+    reason: Unreadable,
+}
+
+impl From<Unreadable> for Unread {
+    fn from(reason: Unreadable) -> Self {
+        Self {
+            suite: String::new(),
+            position: None,
+            reason,
+        }
+    }
+}
+
+impl Unread {
+    fn told(self) -> Error {
+        Error::InvalidSuite {
+            suite: self.suite,
+            position: self.position,
+            place: self.reason.place,
+            source: self.reason.source,
+        }
     }
 }

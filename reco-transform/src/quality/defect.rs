@@ -27,7 +27,7 @@ fn of_check(check: &Check) -> Option<&'static str> {
         Check::Unique { columns, .. } | Check::MulticolumnSum { columns, .. } => {
             columns.is_empty().then_some("it names no column")
         }
-        Check::UniqueWithinRecord { columns, .. } => {
+        Check::UniqueWithinRecord { columns, .. } | Check::EqualWithinRecord { columns, .. } => {
             (columns.len() < 2).then_some("it names fewer than two columns")
         }
         Check::AcceptedValues(list)
@@ -47,16 +47,14 @@ fn of_check(check: &Check) -> Option<&'static str> {
         | Check::ColumnMedian(range)
         | Check::ColumnStdev(range)
         | Check::ColumnSum(range)
+        | Check::ColumnNotNullShare(range)
         | Check::ColumnDistinctCount(range)
         | Check::ColumnDistinctShare(range) => of_numbers(range),
         Check::ColumnQuantile {
             quantile, min, max, ..
         } => {
-            if !(0.0..=1.0).contains(quantile) {
-                return Some("the quantile is not from 0 to 1");
-            }
             let is_empty = matches!((min, max), (Some(min), Some(max)) if min > max);
-            is_empty.then_some("no value is in its range")
+            of_quantile(*quantile).or_else(|| is_empty.then_some("no value is in its range"))
         }
         Check::RowCount(range) | Check::ColumnCount(range) => {
             range.is_empty().then_some("no number is in its range")
@@ -76,13 +74,16 @@ fn of_check(check: &Check) -> Option<&'static str> {
         Check::ColumnType { types, .. } => types.is_empty().then_some("it names no type"),
         Check::RowCountNearEarlier {
             n_runs, max_change, ..
-        } => {
-            if *n_runs == 0 {
-                return Some("it looks at no run");
-            }
-            let sane = max_change.is_finite() && *max_change >= 0.0;
-            (!sane).then_some("the change is not a number from 0")
+        } => of_earlier(*n_runs, *max_change),
+        Check::NullShareNearEarlier(near) | Check::MeanNearEarlier(near) => {
+            of_earlier(near.n_runs, near.max_change)
         }
+        Check::QuantileNearEarlier {
+            quantile,
+            n_runs,
+            max_change,
+            ..
+        } => of_quantile(*quantile).or_else(|| of_earlier(*n_runs, *max_change)),
         Check::Freshness { as_of: None, .. } => Some("it does not say at which time (`as_of`)"),
         _ => None,
     }
@@ -98,6 +99,18 @@ fn of_numbers(range: &ColumnRange) -> Option<&'static str> {
         return Some("its limits are not numbers");
     }
     of_range(range)
+}
+
+fn of_quantile(quantile: f64) -> Option<&'static str> {
+    (!(0.0..=1.0).contains(&quantile)).then_some("the quantile is not from 0 to 1")
+}
+
+fn of_earlier(n_runs: u32, max_change: f64) -> Option<&'static str> {
+    if n_runs == 0 {
+        return Some("it looks at no run");
+    }
+    let sane = max_change.is_finite() && max_change >= 0.0;
+    (!sane).then_some("the change is not a number from 0")
 }
 
 fn of_regex(regex: &str) -> Option<&'static str> {
@@ -116,6 +129,7 @@ pub(super) fn is_of_rows(check: &Check) -> bool {
             | Check::ColumnMedian(_)
             | Check::ColumnStdev(_)
             | Check::ColumnSum(_)
+            | Check::ColumnNotNullShare(_)
             | Check::ColumnDistinctCount(_)
             | Check::ColumnDistinctShare(_)
             | Check::ColumnQuantile { .. }
@@ -126,8 +140,12 @@ pub(super) fn is_of_rows(check: &Check) -> bool {
             | Check::RowCount(_)
             | Check::RowCountEqualsTable { .. }
             | Check::RowCountNearEarlier { .. }
+            | Check::NullShareNearEarlier(_)
+            | Check::MeanNearEarlier(_)
+            | Check::QuantileNearEarlier { .. }
             | Check::Freshness { .. }
             | Check::NoRows { .. }
+            | Check::Custom { .. }
     ) && !is_of_columns(check)
 }
 

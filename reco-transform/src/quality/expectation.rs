@@ -1,11 +1,13 @@
 //! [`Expectation`]: a check, and what it means if it fails.
 
 use std::fmt;
+use std::sync::Arc;
 
 use reco_core::{Severity, Timestamp};
 
 use super::check::Check;
 use super::config::ExpectationConfig;
+use super::custom::CustomExpectation;
 use crate::error::Result;
 use crate::sql::tables_of;
 
@@ -28,11 +30,18 @@ pub struct Expectation {
     config: ExpectationConfig,
     /// What was wrong with the arguments that data cannot hold.
     defect: Option<&'static str>,
+    /// What computes and judges it, if that is code of the host.
+    custom: Option<Arc<dyn CustomExpectation>>,
 }
 
 impl Expectation {
     pub(crate) fn new(check: Check) -> Self {
         Self::from(ExpectationConfig::new(check))
+    }
+
+    pub(super) fn of_custom(custom: impl CustomExpectation) -> Self {
+        let name = custom.name();
+        Self::new(Check::Custom { name }).implemented_by(custom)
     }
 
     /// The same expectation, which reports a failure and holds nothing up.
@@ -77,6 +86,49 @@ impl Expectation {
         self.renamed()
     }
 
+    /// The same expectation, one of the host's own, with the code that evaluates it; for a
+    /// [`Check::Custom`] that a suite names.
+    ///
+    /// It keeps the name that the suite gives it. For any other kind of check, it is refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use reco_transform::datafusion::functions_aggregate::expr_fn::sum;
+    /// use reco_transform::datafusion::prelude::ident;
+    /// use reco_transform::{Check, CustomExpectation, Expectation, Finding, Suite};
+    /// # use reco_transform::{CheckedTables, Metrics, datafusion::{error::Result, prelude::DataFrame}};
+    ///
+    /// # #[derive(Debug)]
+    /// # struct Balanced;
+    /// # impl CustomExpectation for Balanced {
+    /// #     fn name(&self) -> String { "balanced".into() }
+    /// #     fn inputs(&self) -> Vec<String> { Vec::new() }
+    /// #     fn metrics(&self, tables: &CheckedTables) -> Result<DataFrame> {
+    /// #         tables.table().aggregate(Vec::new(), vec![sum(ident("amount")).alias("sum")])
+    /// #     }
+    /// #     fn judge(&self, metrics: &Metrics) -> Result<Finding> {
+    /// #         Ok(Finding::new(metrics.number("sum")? == Some(0.0)))
+    /// #     }
+    /// # }
+    /// let suite = Suite::from_yaml("expectations: [{type: custom, name: balanced, severity: warn}]")?;
+    /// let expectations = suite.expectations.into_iter().map(Expectation::from);
+    /// let expectations = expectations.map(|expectation| match &expectation.config().check {
+    ///     Check::Custom { name } if name == "balanced" => expectation.implemented_by(Balanced),
+    ///     _ => expectation,
+    /// });
+    /// # assert_eq!(expectations.count(), 1);
+    /// # Ok::<(), reco_transform::Error>(())
+    /// ```
+    #[must_use]
+    pub fn implemented_by(mut self, custom: impl CustomExpectation) -> Self {
+        if !matches!(self.check(), Check::Custom { .. }) {
+            self.defect = Some("it is of a kind of ours, and needs no implementation");
+        }
+        self.custom = Some(Arc::new(custom));
+        self
+    }
+
     /// The expectation with its arguments.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -95,7 +147,13 @@ impl Expectation {
 
     /// Why it could not fail, or not as meant, if it is put together wrongly.
     pub(crate) fn defect(&self) -> Option<&'static str> {
-        self.defect.or_else(|| self.config.defect())
+        let lacks_code = matches!(self.check(), Check::Custom { .. }) && self.custom.is_none();
+        let lacks_code = lacks_code.then_some("nothing implements it (`implemented_by`)");
+        self.defect.or(lacks_code).or_else(|| self.config.defect())
+    }
+
+    pub(super) const fn implementation(&self) -> Option<&Arc<dyn CustomExpectation>> {
+        self.custom.as_ref()
     }
 
     pub(crate) fn with_defect(self, defect: Option<&'static str>) -> Self {
@@ -114,8 +172,16 @@ impl Expectation {
         let mut inputs = match self.check() {
             Check::Relationships { to_table, .. } => vec![to_table.clone()],
             Check::RowCountEqualsTable { table } => vec![table.clone()],
-            Check::RowCountNearEarlier { history, .. } => vec![history.clone()],
+            Check::NullShareNearEarlier(near) | Check::MeanNearEarlier(near) => {
+                vec![near.history.clone()]
+            }
+            Check::RowCountNearEarlier { history, .. }
+            | Check::QuantileNearEarlier { history, .. } => vec![history.clone()],
             Check::NoRows { query, .. } => tables_of(&self.name, query)?,
+            Check::Custom { .. } => {
+                let custom = self.custom.as_ref();
+                custom.map(|custom| custom.inputs()).unwrap_or_default()
+            }
             _ => Vec::new(),
         };
         inputs.retain(|input| input != table);
@@ -129,6 +195,7 @@ impl From<ExpectationConfig> for Expectation {
             name: config.to_string(),
             config,
             defect: None,
+            custom: None,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::check::{Check, ColumnValues, MatchOn, Monotonic};
+use super::arguments::{ColumnNearEarlier, ColumnValues, MatchOn, Monotonic};
+use super::check::Check;
 use super::config::ExpectationConfig;
 use super::range::ColumnRange;
 use super::scalar::{Scalar, duration};
@@ -24,7 +25,9 @@ impl fmt::Display for ExpectationConfig {
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, arguments) = match self {
-            Self::Sql { name, .. } | Self::NoRows { name, .. } => return f.write_str(name),
+            Self::Sql { name, .. } | Self::NoRows { name, .. } | Self::Custom { name } => {
+                return f.write_str(name);
+            }
             Self::NotNull { column } => ("not_null", column.clone()),
             Self::Null { column } => ("null", column.clone()),
             Self::Unique { columns, .. } => ("unique", columns.join(", ")),
@@ -105,12 +108,14 @@ impl fmt::Display for Check {
             Self::UniqueWithinRecord { columns, .. } => {
                 ("unique_within_record", columns.join(", "))
             }
+            Self::EqualWithinRecord { columns, .. } => ("equal_within_record", columns.join(", ")),
             Self::ColumnMin(range) => ("column_min", of_range(range)),
             Self::ColumnMax(range) => ("column_max", of_range(range)),
             Self::ColumnMean(range) => ("column_mean", of_range(range)),
             Self::ColumnMedian(range) => ("column_median", of_range(range)),
             Self::ColumnStdev(range) => ("column_stdev", of_range(range)),
             Self::ColumnSum(range) => ("column_sum", of_range(range)),
+            Self::ColumnNotNullShare(range) => ("column_not_null_share", of_range(range)),
             Self::ColumnDistinctCount(range) => ("column_distinct_count", of_range(range)),
             Self::ColumnDistinctShare(range) => ("column_distinct_share", of_range(range)),
             Self::ColumnQuantile {
@@ -141,6 +146,18 @@ impl fmt::Display for Check {
                 "row_count_near_earlier",
                 format!("{history}, {n_runs}, {max_change}"),
             ),
+            Self::NullShareNearEarlier(near) => ("null_share_near_earlier", near.to_string()),
+            Self::MeanNearEarlier(near) => ("mean_near_earlier", near.to_string()),
+            Self::QuantileNearEarlier {
+                column,
+                quantile,
+                history,
+                n_runs,
+                max_change,
+            } => (
+                "quantile_near_earlier",
+                format!("{column}, {quantile}, {history}, {n_runs}, {max_change}"),
+            ),
             Self::ColumnCount(range) => ("column_count", range.to_string()),
             Self::ColumnExists { column, position } => {
                 let position = position.map_or_else(String::new, |at| format!(", {at}"));
@@ -159,6 +176,22 @@ impl fmt::Display for Check {
             }
         };
         write!(f, "{name}({arguments})")
+    }
+}
+
+impl Check {
+    /// How the names of all checks on the same figure begin, where results are compared with earlier ones.
+    pub(super) fn metric(&self) -> Option<String> {
+        match self {
+            Self::NullShareNearEarlier(near) => {
+                Some(format!("null_share_near_earlier({}, ", near.column))
+            }
+            Self::MeanNearEarlier(near) => Some(format!("mean_near_earlier({}, ", near.column)),
+            Self::QuantileNearEarlier {
+                column, quantile, ..
+            } => Some(format!("quantile_near_earlier({column}, {quantile}, ")),
+            _ => None,
+        }
     }
 }
 
@@ -197,5 +230,17 @@ impl fmt::Display for Monotonic {
             write!(f, " within {}", self.partition_by.join(", "))?;
         }
         f.write_str(if self.strictly { ", strictly" } else { "" })
+    }
+}
+
+impl fmt::Display for ColumnNearEarlier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            column,
+            history,
+            n_runs,
+            max_change,
+        } = self;
+        write!(f, "{column}, {history}, {n_runs}, {max_change}")
     }
 }

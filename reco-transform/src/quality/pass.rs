@@ -1,6 +1,6 @@
 //! The single pass that counts all that can be counted at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
@@ -10,10 +10,13 @@ use datafusion::functions_aggregate::expr_fn::{avg, count, max, min, stddev, sum
 use datafusion::logical_expr::{Expr, ExprFunctionExt, cast, ident, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
 
-use super::check::{Check, ColumnValues, IgnoreRowIf};
+use super::arguments::{ColumnNearEarlier, ColumnValues, IgnoreRowIf};
+use super::check::Check;
 use super::config::ExpectationConfig;
 use super::functions::count_true;
 use super::predicate::{considered, number, row_condition, when};
+use super::quantile::{Search, digits_of, first_digits};
+use super::range::ColumnRange;
 
 /// The aggregates that one pass over a table computes, each once however many expectations want it.
 ///
@@ -23,6 +26,15 @@ use super::predicate::{considered, number, row_condition, when};
 pub(super) struct Pass {
     aggregates: Vec<Expr>,
     slots: HashMap<Expr, Slot>,
+    /// The columns whose digits are counted, each with the condition of the rows.
+    digits: BTreeMap<Slot, (Expr, Option<Expr>)>,
+}
+
+/// What a pass found.
+#[derive(Debug)]
+pub(super) struct Totals {
+    values: Vec<ScalarValue>,
+    searches: BTreeMap<Slot, Search>,
 }
 
 /// The position of an aggregate among the results of a pass.
@@ -37,6 +49,10 @@ pub(super) enum Wanted {
     Considered(Slot),
     /// A value.
     Value(Slot),
+    /// How many of the rows that are looked at are NULL.
+    Nulls { n_null: Slot, n_considered: Slot },
+    /// The values of some ranks, by the counts of their first digits.
+    Ranked(Slot),
     /// How often each of its values occurs, and how many rows have another, if that matters.
     Occurrences {
         of_each: Vec<Slot>,
@@ -52,6 +68,7 @@ impl Pass {
         let mut pass = Self {
             aggregates: Vec::new(),
             slots: HashMap::new(),
+            digits: BTreeMap::new(),
         };
         pass.slot(count(lit(1_i64)));
         pass
@@ -75,9 +92,25 @@ impl Pass {
             Check::ColumnMin(range) => min(ident(&range.column)),
             Check::ColumnMax(range) => max(ident(&range.column)),
             Check::ColumnMean(range) => avg(number(&range.column, schema)?),
+            Check::MeanNearEarlier(near) => avg(number(&near.column, schema)?),
             Check::ColumnStdev(range) => stddev(number(&range.column, schema)?),
             Check::ColumnSum(range) => sum(number(&range.column, schema)?),
             Check::Freshness { column, .. } => max(time(column, schema)?),
+            Check::ColumnNotNullShare(ColumnRange { column, .. })
+            | Check::NullShareNearEarlier(ColumnNearEarlier { column, .. }) => {
+                let is_null = both(when.clone(), Some(ident(column).is_null()));
+                return Ok(Wanted::Nulls {
+                    n_null: self.n_of(is_null),
+                    n_considered: self.n_of(when),
+                });
+            }
+            Check::ColumnMedian(ColumnRange { column, .. })
+            | Check::ColumnQuantile { column, .. }
+            | Check::QuantileNearEarlier { column, .. } => {
+                return self
+                    .ranked(number(column, schema)?, when)
+                    .map(Wanted::Ranked);
+            }
             Check::DistinctValuesIn(list) => {
                 return Ok(Wanted::Occurrences {
                     of_each: Vec::new(),
@@ -97,7 +130,7 @@ impl Pass {
                 });
             }
             other => {
-                let known = known_columns(other, schema)?;
+                let known = known_columns(other);
                 return Ok(Wanted::Considered(self.n_of(both(when, known))));
             }
         };
@@ -125,7 +158,26 @@ impl Pass {
         condition.map_or(Self::N_ROWS, |condition| self.slot(count_true(condition)))
     }
 
-    fn slot(&mut self, aggregate: Expr) -> Slot {
+    /// The slot of the first digits of a column, among the rows that meet a condition.
+    pub(super) fn ranked(&mut self, number: Expr, when: Option<Expr>) -> Result<Slot> {
+        let same = self
+            .digits
+            .iter()
+            .find(|(_, known)| known.0 == number && known.1 == when);
+        if let Some((slot, _)) = same {
+            return Ok(*slot);
+        }
+        let digits = first_digits(number.clone());
+        let digits = match &when {
+            Some(when) => digits.filter(when.clone()).build()?,
+            None => digits,
+        };
+        let slot = self.slot(digits);
+        self.digits.insert(slot, (number, when));
+        Ok(slot)
+    }
+
+    pub(super) fn slot(&mut self, aggregate: Expr) -> Slot {
         if let Some(&slot) = self.slots.get(&aggregate) {
             return slot;
         }
@@ -136,8 +188,88 @@ impl Pass {
     }
 
     pub(super) fn plan(self, frame: DataFrame) -> Result<DataFrame> {
-        frame.aggregate(Vec::new(), self.aggregates)
+        aggregate(frame, self.aggregates)
     }
+
+    /// Passes over a table.
+    pub(super) async fn compute(mut self, frame: DataFrame) -> Result<Totals> {
+        let digits = std::mem::take(&mut self.digits);
+        let values = single_row(self.plan(frame)?).await?;
+        let searches = digits.into_iter().map(|(slot, (number, when))| {
+            let counts = digits_of(&values[slot])?;
+            Ok((slot, Search::new(number, when, &counts)))
+        });
+        Ok(Totals {
+            searches: searches.collect::<Result<_>>()?,
+            values,
+        })
+    }
+}
+
+impl Totals {
+    pub(super) fn value(&self, slot: Slot) -> &ScalarValue {
+        &self.values[slot]
+    }
+
+    pub(super) fn count(&self, slot: Slot) -> u64 {
+        count_of(&self.values[slot])
+    }
+
+    /// How many values there are in a column whose digits are counted.
+    pub(super) fn n_ranked(&self, slot: Slot) -> u64 {
+        self.searches.get(&slot).map_or(0, Search::n_values)
+    }
+
+    /// Looks for the value of a rank in a column whose digits are counted.
+    pub(super) fn want_rank(&mut self, slot: Slot, rank: u64) {
+        if let Some(search) = self.searches.get_mut(&slot) {
+            search.want(rank);
+        }
+    }
+
+    /// Passes over the table until the values of all ranks are known.
+    pub(super) async fn find_ranks(&mut self, frame: &DataFrame) -> Result<()> {
+        // The first digits are counted already.
+        for (slot, search) in &mut self.searches {
+            search.narrow(&digits_of(&self.values[*slot])?)?;
+        }
+        loop {
+            let mut digits = Vec::new();
+            let mut slots = Vec::new();
+            for (slot, search) in &self.searches {
+                if let Some(next) = search.next()? {
+                    digits.push(next.alias(format!("__{slot}")));
+                    slots.push(*slot);
+                }
+            }
+            if slots.is_empty() {
+                return Ok(());
+            }
+            let counts = single_row(aggregate(frame.clone(), digits)?).await?;
+            for (slot, counts) in slots.iter().zip(&counts) {
+                if let Some(search) = self.searches.get_mut(slot) {
+                    search.narrow(&digits_of(counts)?)?;
+                }
+            }
+        }
+    }
+
+    /// The value of a rank that was looked for.
+    pub(super) fn ranked(&self, slot: Slot, rank: u64) -> Option<f64> {
+        self.searches.get(&slot)?.value(rank)
+    }
+}
+
+/// Aggregates of a whole table.
+///
+/// What aggregates have in common is taken out of them, and then the engine finds that a condition such as
+/// `… is not true` can be NULL in one of its schemas and not in the other, and gives up. The check that it
+/// trips over is left out; nothing else depends on it.
+fn aggregate(frame: DataFrame, aggregates: Vec<Expr>) -> Result<DataFrame> {
+    let (mut state, plan) = frame.into_parts();
+    let options = state.config_mut().options_mut();
+    options.execution.skip_physical_aggregate_schema_check = true;
+    DataFrame::new(state, plan).aggregate(Vec::new(), aggregates)
 }
 
 /// The single row of a query of aggregates.
@@ -163,9 +295,9 @@ pub(super) fn both(one: Option<Expr>, other: Option<Expr>) -> Option<Expr> {
 }
 
 /// The rows that a check of many rows does not pass over; none for all.
-pub(super) fn known_columns(check: &Check, schema: &DFSchema) -> Result<Option<Expr>> {
+pub(super) fn known_columns(check: &Check) -> Option<Expr> {
     let of = |column: &str| considered(&[column], IgnoreRowIf::AnyMissing);
-    Ok(match check {
+    match check {
         Check::Unique {
             columns,
             ignore_row_if,
@@ -176,16 +308,8 @@ pub(super) fn known_columns(check: &Check, schema: &DFSchema) -> Result<Option<E
         Check::Increasing(monotonic) | Check::Decreasing(monotonic) => of(&monotonic.column),
         Check::Relationships { column, .. } | Check::MostCommonValue { column, .. } => of(column),
         Check::ColumnDistinctCount(range) | Check::ColumnDistinctShare(range) => of(&range.column),
-        Check::ColumnMedian(ranged) => {
-            number(&ranged.column, schema)?;
-            of(&ranged.column)
-        }
-        Check::ColumnQuantile { column, .. } => {
-            number(column, schema)?;
-            of(column)
-        }
         _ => None,
-    })
+    }
 }
 
 /// A column of times, in any of the types that hold them.

@@ -7,7 +7,8 @@ use datafusion::functions::expr_fn::character_length;
 use datafusion::logical_expr::{Expr, Operator, binary_expr, cast, ident, lit, try_cast};
 use datafusion::prelude::SessionContext;
 
-use super::check::{Check, IgnoreRowIf, MatchOn, ParseAs};
+use super::arguments::{IgnoreRowIf, MatchOn, ParseAs};
+use super::check::Check;
 use super::config::ExpectationConfig;
 use super::functions::{is_json, is_strftime};
 use super::scalar::Scalar;
@@ -212,6 +213,19 @@ fn of_columns(check: &Check, schema: &DFSchema) -> Result<Option<RowCondition>> 
             };
             let columns = columns.iter().map(String::as_str).collect();
             (columns, ignore_row_if, differ)
+        }
+        Check::EqualWithinRecord {
+            columns,
+            ignore_row_if,
+        } => {
+            let equal = columns
+                .windows(2)
+                .map(|pair| ident(&pair[0]).eq(ident(&pair[1])));
+            let Some(equal) = equal.reduce(Expr::and) else {
+                return Ok(None);
+            };
+            let columns = columns.iter().map(String::as_str).collect();
+            (columns, ignore_row_if, equal)
         }
         _ => return Ok(None),
     };

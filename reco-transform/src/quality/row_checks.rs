@@ -5,7 +5,8 @@ use std::ops::RangeBounds;
 
 use datafusion::logical_expr::Literal;
 
-use super::check::{Check, ColumnValues, IgnoreRowIf, MatchOn, Monotonic, ParseAs};
+use super::arguments::{ColumnValues, IgnoreRowIf, MatchOn, Monotonic, ParseAs};
+use super::check::Check;
 use super::expectation::Expectation;
 use super::range::ColumnRange;
 use super::scalar::Scalar;
@@ -288,6 +289,15 @@ pub fn multicolumn_sum(
 #[must_use]
 pub fn unique_within_record(columns: impl IntoIterator<Item = impl Into<String>>) -> Expectation {
     Expectation::new(Check::UniqueWithinRecord {
+        columns: texts(columns),
+        ignore_row_if: IgnoreRowIf::default(),
+    })
+}
+
+/// All of the columns have the same value within a row. Rows with NULL in any of them are passed over.
+#[must_use]
+pub fn equal_within_record(columns: impl IntoIterator<Item = impl Into<String>>) -> Expectation {
+    Expectation::new(Check::EqualWithinRecord {
         columns: texts(columns),
         ignore_row_if: IgnoreRowIf::default(),
     })

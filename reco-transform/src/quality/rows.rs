@@ -1,31 +1,24 @@
 //! [`Rows`]: the rows that an expectation looks at, for what takes a pass of its own.
 
-use datafusion::arrow::array::AsArray;
-use datafusion::arrow::datatypes::Float64Type;
-use datafusion::common::ScalarValue;
-use datafusion::common::{Column, TableReference};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::count::count_udaf;
-use datafusion::functions_aggregate::expr_fn::avg;
-use datafusion::functions_window::expr_fn::{lag, row_number};
+use datafusion::functions_window::expr_fn::lag;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{
     Expr, ExprFunctionExt, JoinType, WindowFunctionDefinition, ident, lit,
 };
 use datafusion::prelude::{DataFrame, SessionContext};
-use serde_json::Value;
 
-use super::check::{Check, Monotonic};
+use super::arguments::Monotonic;
+use super::check::Check;
 use super::config::ExpectationConfig;
 use super::keys::N;
 use super::pass::{both, known_columns};
-use super::predicate::{number, when};
-use super::verdict::Verdict;
+use super::predicate::when;
 
 /// The rows that an expectation looks at, and its columns.
 #[derive(Clone)]
 pub(super) struct Rows {
-    session: SessionContext,
     frame: DataFrame,
     condition: Option<Expr>,
     pub(super) columns: Vec<String>,
@@ -38,9 +31,8 @@ impl Rows {
         frame: &DataFrame,
     ) -> Result<Self> {
         let when = when(config, session, frame.schema())?;
-        let known = known_columns(&config.check, frame.schema())?;
+        let known = known_columns(&config.check);
         Ok(Self {
-            session: session.clone(),
             frame: frame.clone(),
             condition: both(when, known),
             columns: config.check.columns(),
@@ -143,112 +135,5 @@ impl Rows {
     fn all_columns(&self, frame: DataFrame) -> Result<DataFrame> {
         let all = self.frame.schema().columns();
         frame.select(all.into_iter().map(Expr::Column).collect::<Vec<_>>())
-    }
-
-    /// The mean number of rows of earlier runs, as the table of their results says.
-    pub(super) async fn earlier(&self, check: &Check, table: &str) -> Result<DataFrame> {
-        let Check::RowCountNearEarlier {
-            history, n_runs, ..
-        } = check
-        else {
-            return Ok(self.frame.clone());
-        };
-        let n_runs = usize::try_from(*n_runs).unwrap_or(usize::MAX);
-        let history = self.session.table(TableReference::bare(history.as_str()));
-        let is_known = ident("subject")
-            .eq(lit(table))
-            .and(ident("n_rows").is_not_null());
-        history
-            .await?
-            .filter(is_known)?
-            .select([ident("run_at"), ident("n_rows")])?
-            .distinct()?
-            .sort(vec![ident("run_at").sort(false, false)])?
-            .limit(0, Some(n_runs))?
-            .aggregate(Vec::new(), vec![avg(ident("n_rows")).alias("__mean")])
-    }
-
-    /// A median or a quantile. The values are sorted, which spills, and no more than two are held.
-    pub(super) async fn quantile(
-        &self,
-        check: &Check,
-        n_rows: u64,
-        n_values: u64,
-    ) -> Result<Verdict> {
-        if n_values == 0 {
-            return Ok(Verdict::new(false, n_rows, Value::Null));
-        }
-        match check {
-            Check::ColumnMedian(range) => {
-                let middle = [n_values.div_ceil(2), n_values / 2 + 1];
-                let middle = self.ranked(&range.column, &middle).await?;
-                let median = middle.iter().sum::<f64>() / middle.len() as f64;
-                let passed = range.includes(&ScalarValue::from(median));
-                Ok(Verdict::new(passed, n_rows, Value::from(median)))
-            }
-            Check::ColumnQuantile {
-                column,
-                quantile,
-                min,
-                max,
-            } => {
-                let rank = rank_of(*quantile, n_values);
-                let value = self.ranked(column, &[rank]).await?[0];
-                let passed =
-                    min.is_none_or(|min| value >= min) && max.is_none_or(|max| value <= max);
-                Ok(Verdict::new(passed, n_rows, Value::from(value)))
-            }
-            _ => Ok(Verdict::of_rows(n_rows, 0)),
-        }
-    }
-
-    /// The values of some ranks, from 1, in order.
-    async fn ranked(&self, column: &str, ranks: &[u64]) -> Result<Vec<f64>> {
-        let value = number(column, self.frame.schema())?;
-        let rank = row_number()
-            .order_by(vec![ident("__value").sort(true, false)])
-            .build()?
-            .alias("__rank");
-        let ranks = ranks.iter().map(|rank| lit(*rank)).collect();
-        let batches = self
-            .known()?
-            .select([value.alias("__value")])?
-            .window(vec![rank])?
-            .filter(ident("__rank").in_list(ranks, false))?
-            .select([Expr::Column(Column::from_name("__value"))])?
-            .collect()
-            .await?;
-        let values = batches
-            .iter()
-            .flat_map(|batch| batch.column(0).as_primitive::<Float64Type>().values());
-        Ok(values.copied().collect())
-    }
-}
-
-/// The least rank whose share of values is at least the quantile.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a share of a count is between 0 and the count"
-)]
-fn rank_of(quantile: f64, n_values: u64) -> u64 {
-    ((quantile * n_values as f64).ceil() as u64).clamp(1, n_values)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quantile_is_one_of_the_values() {
-        let check = |quantile, n_values, expected| {
-            assert_eq!(rank_of(quantile, n_values), expected);
-        };
-        check(0.0, 4, 1);
-        check(0.25, 4, 1);
-        check(0.26, 4, 2);
-        check(0.5, 4, 2);
-        check(1.0, 4, 4);
-        check(0.9, 1, 1);
     }
 }

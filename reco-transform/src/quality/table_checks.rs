@@ -71,6 +71,25 @@ pub fn column_distinct_count(
     of_range(column, &range, Check::ColumnDistinctCount)
 }
 
+/// The share of rows in which the column is not NULL is in a range, from 0 to 1. Of no rows, it fails.
+///
+/// Unlike [`not_null`](super::not_null) with [`mostly`](Expectation::mostly), it can have an upper limit,
+/// and its share is observed whether it is met or not.
+///
+/// # Examples
+///
+/// ```
+/// let known = reco_transform::column_not_null_share("price", 0.9..=1.0);
+/// assert_eq!(known.name(), "column_not_null_share(price, 0.9..=1)");
+/// ```
+#[must_use]
+pub fn column_not_null_share(
+    column: impl Into<String>,
+    range: impl RangeBounds<f64>,
+) -> Expectation {
+    of_range(column, &range, Check::ColumnNotNullShare)
+}
+
 /// The number of different values of the column, divided by the number of values, is in a range.
 #[must_use]
 pub fn column_distinct_share(
@@ -155,34 +174,6 @@ pub fn row_count(range: impl RangeBounds<u64>) -> Expectation {
 pub fn row_count_equals_table(table: impl Into<String>) -> Expectation {
     let table = table.into();
     Expectation::new(Check::RowCountEqualsTable { table })
-}
-
-/// The number of rows is near the mean of earlier runs: no further off than a share of it.
-///
-/// The results of earlier runs are read from another table of the DAG, which has the columns that
-/// [`checks_batch`](super::checks_batch) makes: as a rule a source, to which the host adds the results of
-/// every run. While it holds none of this table, the expectation is met.
-///
-/// # Examples
-///
-/// ```
-/// use reco_transform::row_count_near_earlier;
-///
-/// // At most a fifth more or fewer rows than in the last seven runs.
-/// let steady = row_count_near_earlier("checks", 7, 0.2);
-/// assert_eq!(steady.name(), "row_count_near_earlier(checks, 7, 0.2)");
-/// ```
-#[must_use]
-pub fn row_count_near_earlier(
-    history: impl Into<String>,
-    n_runs: u32,
-    max_change: f64,
-) -> Expectation {
-    Expectation::new(Check::RowCountNearEarlier {
-        history: history.into(),
-        n_runs,
-        max_change,
-    })
 }
 
 /// The table has so many columns.

@@ -43,13 +43,26 @@ impl Verdict {
         }
     }
 
-    /// Of a number of rows beside the mean of earlier ones.
-    pub(super) fn near(n_rows: u64, mean: &ScalarValue, max_change: f64) -> Self {
-        let observed = Value::from(n_rows);
+    /// Of a figure beside the mean of earlier ones, of which there may be none; a figure of no rows is
+    /// none, too.
+    pub(super) fn near(
+        found: Option<f64>,
+        observed: Value,
+        mean: &ScalarValue,
+        check: &Check,
+        n_rows: u64,
+    ) -> Self {
         let Some(mean) = number(mean) else {
             return Self::new(true, n_rows, observed).with_note("no earlier run");
         };
-        let passed = (n_rows as f64 - mean).abs() <= max_change * mean;
+        let max_difference = match check {
+            Check::NullShareNearEarlier(near) => near.max_change,
+            Check::MeanNearEarlier(near) => near.max_change * mean.abs(),
+            Check::RowCountNearEarlier { max_change, .. }
+            | Check::QuantileNearEarlier { max_change, .. } => max_change * mean.abs(),
+            _ => 0.0,
+        };
+        let passed = found.is_some_and(|found| (found - mean).abs() <= max_difference);
         Self::new(passed, n_rows, observed).with_note(format!("the mean of earlier runs is {mean}"))
     }
 

@@ -11,8 +11,8 @@ use datafusion::functions_aggregate::min_max::max_udaf;
 use datafusion::functions_window::expr_fn::lag;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, Operator, WindowFrame, WindowFunctionDefinition, binary_expr, cast,
-    ident, lit, when,
+    Expr, ExprFunctionExt, Operator, WindowFrame, WindowFrameBound, WindowFrameUnits,
+    WindowFunctionDefinition, binary_expr, cast, ident, lit, when,
 };
 use datafusion::prelude::DataFrame;
 use reco_core::timestamp_type;
@@ -117,13 +117,18 @@ impl Step for Sessionize {
             .order_by(in_time())
             .build()?;
         let goes_on = (ident(TIME) - previous).lt_eq(lit(gap));
-        // Times ascend, so the latest start so far is the start of the session that goes on.
+        // Times ascend, so the latest start so far is the start of the session that goes on. Of events at
+        // the same time the first is the one that may start it, so rows will do, and they are fast.
         let starts = when(goes_on, lit(ScalarValue::Int64(None))).otherwise(ident(TIME))?;
         let latest = WindowFunctionDefinition::AggregateUDF(max_udaf());
         let start = Expr::from(WindowFunction::new(latest, vec![ident(START)]))
             .partition_by(of_client())
             .order_by(in_time())
-            .window_frame(WindowFrame::new(Some(false)))
+            .window_frame(WindowFrame::new_bounds(
+                WindowFrameUnits::Rows,
+                WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+                WindowFrameBound::CurrentRow,
+            ))
             .build()?;
         input
             .with_column(TIME, time)?

@@ -6,7 +6,7 @@
 //!
 //! * [`StepTest`]: one test, of a step on its own or of a step of a [`Dag`].
 //! * [`Rows`]: rows as maps, as CSV, as a query or as records.
-//! * [`TestSuite`]: tests as data, in JSON or any format of serde.
+//! * [`TestSuite`]: tests as data, in JSON, YAML or any format of serde.
 //! * [`RowDifference`]: what is missing, unexpected or changed.
 //!
 //! A test says what matters to it. A column that the given rows do not name is NULL, or where the schema
@@ -42,6 +42,7 @@ pub use suite::{TestCase, TestSuite};
 
 use self::typed::Fill;
 use crate::dag::{Dag, Node, Origin};
+use crate::engine;
 use crate::error::{Error, Result};
 use crate::step::{Step, StepContext};
 
@@ -307,7 +308,7 @@ impl StepTest {
     /// A session with the functions of the step, whose rows stay in one order.
     fn session(&self) -> SessionContext {
         let config = SessionConfig::new().with_target_partitions(1);
-        let session = SessionContext::new_with_config(config);
+        let session = engine::session_with(config, Arc::default());
         let of_dag = self.dag.iter().flat_map(|dag| dag.functions().iter());
         for function in of_dag.chain(&self.functions) {
             session.register_udf(function.clone());

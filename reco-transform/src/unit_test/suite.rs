@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reco_core::Timestamp;
+use reco_core::{Timestamp, config_from_value};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::rows::Rows;
 use crate::dag::Dag;
+use crate::document::{At, Document, Unreadable};
 use crate::error::{Error, Result};
 
 /// Tests of the steps of a DAG, as data: a file beside the queries.
 ///
-/// Read it from JSON with [`from_json`](Self::from_json), or from YAML, TOML and the like with the crate of
-/// the host's choice: it is a type of serde that accepts no unknown keys.
+/// Read it from JSON with [`from_json`](Self::from_json), from YAML with [`from_yaml`](Self::from_yaml), or
+/// from TOML and the like with the crate of the host's choice: it is a type of serde that accepts no unknown
+/// keys.
 ///
 /// # Examples
 ///
@@ -86,10 +89,64 @@ impl TestSuite {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidTestSuite`], with the nearest key for one that is not known.
+    /// [`Error::InvalidTestSuite`], with the place in the text, and the nearest key for one that is not
+    /// known. A key that is written twice is refused, too.
     pub fn from_json(json: &str) -> Result<Self> {
-        reco_core::config_from_json("tests", json).map_err(|source| Error::InvalidTestSuite {
-            source: Box::new(source),
+        Document::from_json("tests", json)
+            .and_then(|document| Self::read(&document))
+            .map_err(told)
+    }
+
+    /// Reads tests from YAML, as strictly as [`from_json`](Self::from_json).
+    ///
+    /// In YAML 1.2, where `yes` and `no` are texts.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_json`](Self::from_json).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use reco_transform::TestSuite;
+    ///
+    /// let suite = TestSuite::from_yaml("
+    /// tests:
+    ///   - name: a price is not negative
+    ///     step: clean
+    ///     given:
+    ///       sales:
+    ///         - {item: hat, price: 1.0}
+    ///         - {item: fur, price: -1.0}
+    ///     expect:
+    ///       csv: |
+    ///         item,price
+    ///         hat,1.0
+    /// ")?;
+    /// assert_eq!(suite.tests[0].step, "clean");
+    /// # Ok::<(), reco_transform::Error>(())
+    /// ```
+    pub fn from_yaml(yaml: &str) -> Result<Self> {
+        Document::from_yaml("tests", yaml)
+            .and_then(|document| Self::read(&document))
+            .map_err(told)
+    }
+
+    fn read(document: &Document<'_>) -> Result<Self, Unreadable> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Outline {
+            tests: Vec<Value>,
+        }
+        let outline: Outline = document.read()?;
+        let tests = outline.tests.into_iter().enumerate();
+        let tests = tests.map(|(position, test)| {
+            config_from_value("tests", test).map_err(|source| {
+                document.wrong(&[At::Key("tests"), At::Position(position)], source)
+            })
+        });
+        Ok(Self {
+            tests: tests.collect::<Result<_, _>>()?,
         })
     }
 
@@ -124,6 +181,13 @@ impl TestSuite {
             n_tests: self.tests.len(),
             failures,
         })
+    }
+}
+
+fn told(unreadable: Unreadable) -> Error {
+    Error::InvalidTestSuite {
+        place: unreadable.place,
+        source: unreadable.source,
     }
 }
 

@@ -11,7 +11,7 @@ use reco_transform::{
     Dag, Error, Materialization, MinSupport, Warehouse, WarehouseConfig, between, not_null, unique,
 };
 
-use crate::shop::{Log, ValuesExt, events, text};
+use crate::shop::{Log, ValuesExt, events, text, version};
 
 /// A DAG that publishes `prices` and makes `dear` of it.
 fn prices(values: &str) -> Dag {
@@ -69,11 +69,11 @@ async fn a_failed_expectation_leaves_the_version_before_for_readers() {
          {\"item\":\"glove\",\"price\":-1}"
     );
     assert_eq!(published().await, before);
-    assert_eq!(warehouse.version("prices").await.unwrap(), Some(0));
+    assert_eq!(version(&warehouse, "prices").await, Some(0));
 
     prices("('hat', 12)").run(&warehouse).await.unwrap();
     assert_eq!(published().await.len(), 5);
-    assert_eq!(warehouse.version("prices").await.unwrap(), Some(1));
+    assert_eq!(warehouse.state().await.unwrap().unwrap().number, 2);
 }
 
 #[tokio::test]
@@ -144,13 +144,17 @@ async fn a_warehouse_is_in_a_folder_of_any_store() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let warehouse = Warehouse::in_store(Arc::clone(&store), "shop/tables").unwrap();
     prices("('hat', 10)").run(&warehouse).await.unwrap();
-    let log = Path::from("shop/tables/prices/_delta_log/00000000000000000000.json");
-    store.head(&log).await.unwrap();
+    let published = warehouse.published("prices").await.unwrap().unwrap();
+    let log = format!(
+        "shop/tables/{}/_delta_log/{:020}.json",
+        published.location, 0
+    );
+    store.head(&Path::from(log)).await.unwrap();
     let files: Vec<_> = store.list(None).try_collect().await.unwrap();
     assert!(
         files
             .iter()
-            .all(|file| file.location.as_ref().starts_with("shop/tables/prices/"))
+            .all(|file| file.location.as_ref().starts_with("shop/tables/"))
     );
 
     let again = Warehouse::in_store(store, "shop/tables").unwrap();
@@ -163,7 +167,7 @@ async fn a_warehouse_is_in_a_folder_of_any_store() {
 #[tokio::test]
 async fn a_table_that_was_never_published_is_named() {
     let warehouse = Warehouse::in_memory();
-    assert_eq!(warehouse.version("prices").await.unwrap(), None);
+    assert_eq!(version(&warehouse, "prices").await, None);
     let error = warehouse.table("prices").await.unwrap_err();
     assert_eq!(error.to_string(), "the warehouse has no table `prices`");
     let error = Warehouse::at("gopher://hole").unwrap_err();
@@ -177,19 +181,19 @@ async fn a_table_that_was_never_published_is_named() {
 async fn to_look_at_a_table_makes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let warehouse = Warehouse::at(dir.path().to_str().unwrap()).unwrap();
-    assert_eq!(warehouse.version("prices").await.unwrap(), None);
+    assert_eq!(version(&warehouse, "prices").await, None);
     let error = warehouse.table("prices").await.unwrap_err();
     assert_eq!(error.to_string(), "the warehouse has no table `prices`");
     for name in ["../../x", "", "_delta_log", "a/b"] {
         let error = warehouse.table(name).await.unwrap_err();
         assert!(matches!(error, Error::InvalidName { .. }), "{error:?}");
-        let error = warehouse.version(name).await.unwrap_err();
+        let error = warehouse.published(name).await.unwrap_err();
         assert!(matches!(error, Error::InvalidName { .. }), "{error:?}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 
     prices("('hat', 10)").run(&warehouse).await.unwrap();
-    assert_eq!(warehouse.version("prices").await.unwrap(), Some(0));
+    assert_eq!(version(&warehouse, "prices").await, Some(0));
 }
 
 /// A DAG that publishes interactions of 100 sessions, with a wide column.

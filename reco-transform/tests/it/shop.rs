@@ -9,7 +9,7 @@ use reco_core::{
     TimeWindow, Timestamp, async_trait,
 };
 use reco_transform::datafusion::arrow::array::RecordBatch;
-use reco_transform::{DagBuilder, Source, datafusion};
+use reco_transform::{DagBuilder, Source, Warehouse, datafusion};
 
 /// An event of a client at a minute, of an item.
 pub(crate) fn event(id: &str, client: &str, minute: i64, item: Option<&str>) -> Event {
@@ -73,6 +73,11 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// Adds an event.
+    pub(crate) fn add(&self, event: Event) {
+        self.events.lock().unwrap().push(event);
+    }
+
     pub(crate) fn of(events: Vec<Event>) -> Arc<Self> {
         Arc::new(Self {
             events: Mutex::new(events),
@@ -125,6 +130,11 @@ impl RawTable for Log {
         }
         Ok(futures::stream::iter(batches).boxed())
     }
+
+    async fn fingerprint(&self) -> Result<Option<String>> {
+        let n_events = self.events.lock().unwrap().len();
+        Ok((!self.is_broken).then(|| format!("{n_events} events")))
+    }
 }
 
 /// Events as a source in memory.
@@ -136,4 +146,18 @@ pub(crate) fn source(events: &[Event]) -> Source {
 pub(crate) async fn text(frame: datafusion::prelude::DataFrame) -> Vec<String> {
     let table = frame.to_string().await.unwrap();
     table.lines().map(ToOwned::to_owned).collect()
+}
+
+/// The rows of a published table, in an order of their own.
+pub(crate) async fn rows(warehouse: &Warehouse, table: &str) -> Vec<String> {
+    let frame = warehouse.table(table).await.unwrap();
+    let columns = frame.schema().columns().into_iter();
+    let order = columns.map(|column| datafusion::prelude::Expr::Column(column).sort(true, false));
+    text(frame.sort(order.collect()).unwrap()).await
+}
+
+/// The version of the Delta table that readers of the warehouse are shown.
+pub(crate) async fn version(warehouse: &Warehouse, table: &str) -> Option<u64> {
+    let published = warehouse.published(table).await.unwrap();
+    published.map(|published| published.version)
 }

@@ -277,13 +277,51 @@ async fn a_suite_tells_of_each_test_that_fails() {
     ");
 }
 
+#[tokio::test]
+async fn a_suite_in_yaml_is_as_one_in_json() {
+    let yaml = "
+tests:
+  - name: dear
+    step: dear
+    given:
+      sales: [{item: hat, price: 99.5}, {item: fur, price: 100}]
+    expect:
+      - item: fur
+  - name: cheap
+    step: dear
+    given:
+      sales:
+        csv: |
+          item,price
+          hat,99.5
+    expect: []
+";
+    let dag = Dag::builder()
+        .sql("sales", "select 'hat' as item, 9.5 as price")
+        .sql("dear", "select item from sales where price >= 100")
+        .build()
+        .unwrap();
+    let suite = TestSuite::from_yaml(yaml).unwrap();
+    suite.run(&dag).await.unwrap();
+    let wrong = TestSuite::from_yaml(&yaml.replace(
+        "step: dear\n    given:\n      sales:\n",
+        "step: dear\n    gvien:\n      sales:\n",
+    ));
+    assert_eq!(
+        told(&wrong.unwrap_err()),
+        "the tests, line 11, column 5, cannot be read: unknown key `gvien` in the configuration of `tests`; \
+         did you mean `given`?"
+    );
+}
+
 #[test]
 fn a_key_that_is_not_known_is_named_with_the_nearest() {
     let check = |case: Value, expected: &str| {
         let error = TestSuite::from_json(&json!({"tests": [case]}).to_string()).unwrap_err();
         let told = told(&error);
+        assert!(told.starts_with("the tests, line 1, column "), "{told}");
         assert!(
-            told.starts_with(&format!("the tests cannot be read: {expected}")),
+            told.contains(&format!(", cannot be read: {expected}")),
             "{told}"
         );
     };

@@ -10,15 +10,17 @@ use reco_core::{Timestamp, nearest};
 
 use super::{ColumnLineage, Dag, DagRun, Lineage, LineageKind, TableReport};
 use crate::error::{Error, Result};
+use crate::html::{Shell, escaped, grouped, shortened};
 use layout::{HEIGHT, WIDTH, layout};
 use model::{Model, Table};
 
 /// A page in HTML that shows a DAG and what became of it in a run; made by [`Dag::page`](crate::Dag::page).
 ///
 /// It shows how the tables hang together, which were made, of how many rows and how fast, what was
-/// checked, and which column is made of which. It is one file that needs nothing else: no network, no server, no library; its security policy lets a
-/// browser load nothing. It is light or dark as the reader's system is, fits a phone, and can be used
-/// with the keyboard alone. The same DAG and run make the same page.
+/// checked, and which column is made of which. It is one file that needs nothing else: no network, no
+/// server, no library; its security policy lets a browser load nothing. It is light or dark as the
+/// reader's system is, fits a phone, and can be used with the keyboard alone. The same DAG and run make
+/// the same page.
 ///
 /// # Examples
 ///
@@ -117,33 +119,24 @@ impl Page {
         let model = Model::of(self);
         let json =
             serde_json::to_string(&model).expect("texts, numbers and lists of them are JSON");
-        // Of what a script element may hold, these could end it or start a comment in it.
-        let json = json
-            .replace('<', "\\u003c")
-            .replace('>', "\\u003e")
-            .replace('&', "\\u0026");
         let as_of = self
             .as_of
             .map_or_else(String::new, |now| format!("<span>as of {now}</span>"));
         let title = escaped(&self.title);
         let graph = drawing(&model.tables);
-        format!(
-            r#"<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none';style-src 'unsafe-inline';script-src 'unsafe-inline'">
-<title>{title}</title>
-<style>{CSS}</style>
-<header><h1>{title}</h1><p id="counts"></p>{as_of}
+        let body = format!(
+            r#"<header><h1>{title}</h1><p id="counts"></p>{as_of}
 <input id="search" type="search" placeholder="Table, column or tag ( / )" aria-label="Search for a table, column or tag"></header>
 <main><section id="graph" aria-label="Graph of the tables">{graph}</section>
-<section id="panel" aria-label="Details"><noscript>The details need JavaScript.</noscript></section></main>
-<script type="application/json" id="model">{json}</script>
-<script>{SCRIPT}</script>
-</html>
-"#
-        )
+<section id="panel" aria-label="Details"><noscript>The details need JavaScript.</noscript></section></main>"#
+        );
+        let shell = Shell {
+            title: &self.title,
+            css: CSS,
+            body: &body,
+            script: Some((&json, SCRIPT)),
+        };
+        shell.to_html()
     }
 }
 
@@ -222,59 +215,4 @@ fn facts(table: &Table<'_>, kind: &str) -> String {
     }
     facts.extend(table.seconds.map(|seconds| format!("{seconds:.1} s")));
     shortened(&facts.join(" · "), 29)
-}
-
-fn shortened(text: &str, n_chars: usize) -> String {
-    if text.chars().count() <= n_chars {
-        return text.to_owned();
-    }
-    text.chars().take(n_chars - 1).chain(['…']).collect()
-}
-
-/// A number with a thin space between groups of three digits.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push('\u{2009}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Text that is nothing but text in HTML, between tags and in attributes.
-fn escaped(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => html += "&lt;",
-            '>' => html += "&gt;",
-            '&' => html += "&amp;",
-            '"' => html += "&quot;",
-            '\'' => html += "&#39;",
-            c => html.push(c),
-        }
-    }
-    html
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_texts_are_shortened_and_long_numbers_grouped() {
-        assert_eq!(shortened("sessions", 8), "sessions");
-        assert_eq!(shortened("sitzungen_für_größe", 8), "sitzung…");
-        assert_eq!(grouped(7), "7");
-        assert_eq!(grouped(123_456), "123\u{2009}456");
-        assert_eq!(grouped(1_234_567), "1\u{2009}234\u{2009}567");
-    }
-
-    #[test]
-    fn text_stays_text() {
-        assert_eq!(escaped("<a b='\"'>&"), "&lt;a b=&#39;&quot;&#39;&gt;&amp;");
-    }
 }

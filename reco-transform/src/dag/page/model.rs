@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Page;
 use crate::dag::{ColumnOrigins, ColumnRef, LineageTable, TableColumns, TableReport, TableStatus};
+use crate::html::age;
 
 #[derive(Serialize)]
 pub(super) struct Model<'a> {
@@ -40,6 +41,10 @@ pub(super) enum Status {
     Built,
     /// Made, though not all that was expected was found.
     Warned,
+    /// Its published rows were used.
+    Reused,
+    /// Nobody asked for it.
+    Deferred,
     Failed,
     Skipped,
 }
@@ -59,6 +64,8 @@ impl Status {
             Self::Declared => "",
             Self::Built => "✓",
             Self::Warned => "!",
+            Self::Reused => "=",
+            Self::Deferred => "·",
             Self::Failed => "✗",
             Self::Skipped => "–",
         }
@@ -69,6 +76,8 @@ impl Status {
             Self::Declared => "declared",
             Self::Built => "built",
             Self::Warned => "warned",
+            Self::Reused => "reused",
+            Self::Deferred => "deferred",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
         }
@@ -102,8 +111,12 @@ impl<'a> Table<'a> {
         newest: Option<Timestamp>,
         as_of: Option<Timestamp>,
     ) -> Self {
-        let was_tried =
-            |report: &&TableReport| !matches!(report.status, TableStatus::Skipped { .. });
+        let was_tried = |report: &&TableReport| {
+            matches!(
+                report.status,
+                TableStatus::Built | TableStatus::Failed { .. }
+            )
+        };
         let checks = report.iter().flat_map(|report| &report.checks.results);
         Self {
             lineage,
@@ -138,6 +151,8 @@ fn status(report: &TableReport) -> Status {
     match &report.status {
         TableStatus::Built if report.checks.warnings().next().is_some() => Status::Warned,
         TableStatus::Built => Status::Built,
+        TableStatus::Reused => Status::Reused,
+        TableStatus::Deferred => Status::Deferred,
         TableStatus::Failed { .. } => Status::Failed,
         TableStatus::Skipped { .. } => Status::Skipped,
     }
@@ -146,7 +161,7 @@ fn status(report: &TableReport) -> Status {
 /// The error with its causes, or the table for which this one was skipped.
 fn reason(report: &TableReport) -> Option<String> {
     match &report.status {
-        TableStatus::Built => None,
+        TableStatus::Built | TableStatus::Reused | TableStatus::Deferred => None,
         TableStatus::Skipped { because_of } => Some(format!("skipped because of {because_of}")),
         TableStatus::Failed { error } => {
             let mut text = error.to_string();
@@ -157,40 +172,5 @@ fn reason(report: &TableReport) -> Option<String> {
             }
             Some(text)
         }
-    }
-}
-
-/// The time between, in its largest unit.
-pub(super) fn age(newest: Timestamp, as_of: Timestamp) -> String {
-    let seconds = as_of.as_second() - newest.as_second();
-    let (n, unit) = match seconds {
-        ..0 => return "in the future".to_owned(),
-        0..120 => (seconds, "s"),
-        120..7200 => (seconds / 60, "min"),
-        7200..172_800 => (seconds / 3600, "h"),
-        _ => (seconds / 86400, "days"),
-    };
-    format!("{n} {unit} old")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_told_in_their_largest_unit() {
-        let check = |seconds: i64, expected: &str| {
-            let newest = Timestamp::from_second(1_000_000).unwrap();
-            let as_of = Timestamp::from_second(1_000_000 + seconds).unwrap();
-            assert_eq!(age(newest, as_of), expected);
-        };
-        check(-1, "in the future");
-        check(0, "0 s old");
-        check(119, "119 s old");
-        check(120, "2 min old");
-        check(7199, "119 min old");
-        check(7200, "2 h old");
-        check(172_799, "47 h old");
-        check(172_800, "2 days old");
     }
 }

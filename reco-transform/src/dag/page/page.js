@@ -8,7 +8,7 @@
   const reads = tables.map(table => table.inputs.map(input => position.get(input)).filter(i => i !== undefined));
   const readBy = tables.map((_, i) => tables.map((_, j) => j).filter(j => reads[j].includes(i)));
   const number = n => n.toString().replace(/\B(?=(\d{3})+$)/g, "\u2009");
-  const word = { declared: "declared", built: "✓ built", warned: "! warned", failed: "✗ failed", skipped: "– skipped" };
+  const word = { declared: "declared", built: "✓ built", warned: "! warned", reused: "= reused", deferred: "· deferred", failed: "✗ failed", skipped: "– skipped" };
 
   // Text is only ever set as text.
   const make = (name, attributes = {}, ...children) => {
@@ -163,7 +163,7 @@
   });
 
   const count = status => tables.filter(table => table.status === status).length;
-  const counts = [tables.length === 1 ? "1 table" : `${tables.length} tables`, ...["built", "warned", "failed", "skipped"].filter(count).map(status => `${count(status)} ${status}`)];
+  const counts = [tables.length === 1 ? "1 table" : `${tables.length} tables`, ...["built", "warned", "reused", "deferred", "failed", "skipped"].filter(count).map(status => `${count(status)} ${status}`)];
   document.getElementById("counts").textContent = counts.join(" · ");
   show();
 })();

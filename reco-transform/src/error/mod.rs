@@ -1,12 +1,18 @@
 //! What can go wrong when a DAG is built, run and read.
 
+mod engine;
+mod text;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
-use reco_core::{BoxError, CheckReport, did_you_mean, nearest};
+use reco_core::{BoxError, CheckReport, did_you_mean};
 
-use crate::dag::DagRun;
+use self::text::{lines, one_a_line, position_of};
+use crate::dag::{DagRun, Evolution};
+use crate::document::Place;
+use crate::quality::LeftOut;
 use crate::unit_test::RowDifference;
 
 /// A result whose error is this crate's [`enum@Error`].
@@ -51,6 +57,204 @@ pub enum Error {
     )]
     InvalidName {
         /// The name as given.
+        table: String,
+    },
+    /// An environment's name cannot be a folder.
+    #[error("invalid environment name `{environment}`: use letters, digits, `_` and `-`")]
+    InvalidEnvironment {
+        /// The name as given.
+        environment: String,
+    },
+    /// The states of an environment cannot be read or added to.
+    #[error("cannot {operation} environment `{environment}`")]
+    Environment {
+        /// The environment.
+        environment: String,
+        /// What was done: `list`, `read`, `publish` or `drop`.
+        operation: &'static str,
+        /// What the store or the file says.
+        source: BoxError,
+    },
+    /// An environment was never published to, or has no state of that number or time.
+    #[error("environment `{environment}` has no {what}")]
+    UnknownEnvironment {
+        /// The environment.
+        environment: String,
+        /// What was looked for: `state`, `state 7`, `state before 2024-05-01T00:00:00Z`.
+        what: String,
+    },
+    /// An environment is to be created that is there already.
+    #[error("environment `{environment}` exists")]
+    EnvironmentExists {
+        /// The environment.
+        environment: String,
+    },
+    /// Other publishers were always first.
+    #[error("environment `{environment}` was published to by others {tries} times in a row")]
+    EnvironmentContended {
+        /// The environment.
+        environment: String,
+        /// How often it was tried.
+        tries: u32,
+    },
+    /// A warehouse that shows an earlier state is published to.
+    #[error("environment `{environment}` is shown as of state {number}, which is only for reading")]
+    Pinned {
+        /// The environment.
+        environment: String,
+        /// The state.
+        number: u64,
+    },
+    /// What the warehouse notes of a build cannot be read or written.
+    #[error("cannot {operation} the note of a build of table `{table}`")]
+    Note {
+        /// The table.
+        table: String,
+        /// What was tried: `read` or `write`.
+        operation: &'static str,
+        /// What the store or the file says.
+        source: BoxError,
+    },
+    /// What a warehouse does not need any more cannot be found or removed.
+    #[error("cannot vacuum the warehouse")]
+    Vacuum {
+        /// What the store says.
+        source: BoxError,
+    },
+    /// The records of runs cannot be read or added to.
+    #[error("cannot {operation} `{path}`, a record of the runs of environment `{environment}`")]
+    RunRecord {
+        /// The environment.
+        environment: String,
+        /// What was tried: `list`, `read`, `write` or `remove`.
+        operation: &'static str,
+        /// The file or folder.
+        path: String,
+        /// What the store or the file says.
+        source: BoxError,
+    },
+    /// Something was to be changed through what is only for reading.
+    #[error("the warehouse is only for reading here: {statement} is refused")]
+    ReadOnly {
+        /// What was to be done.
+        statement: String,
+    },
+    /// A query cannot be planned.
+    #[error("the query cannot be planned")]
+    Query {
+        /// What the engine says.
+        source: DataFusionError,
+    },
+    /// A query was planned when a table had other columns.
+    #[error("table `{table}` has other columns than when the query was planned")]
+    ColumnsChanged {
+        /// The table.
+        table: String,
+    },
+    /// The server of the PostgreSQL protocol cannot be what it is to be.
+    #[error("the PostgreSQL server cannot {operation}")]
+    Serve {
+        /// What was tried: `start`, `use its certificate`.
+        operation: &'static str,
+        /// What is wrong.
+        source: BoxError,
+    },
+    /// A source cannot tell what it holds.
+    #[error("source `{table}` cannot tell its version")]
+    SourceVersion {
+        /// The source.
+        table: String,
+        /// What it says.
+        source: BoxError,
+    },
+    /// The columns of a published table would change in a way that was promised not to happen.
+    #[error("the columns of table `{table}` are promised to others ({evolution}): {}", .violations.join("; "))]
+    BrokenContract {
+        /// The table.
+        table: String,
+        /// The promise.
+        evolution: Evolution,
+        /// What would break it, column by column.
+        violations: Vec<String>,
+    },
+    /// A table cannot be made interval by interval like this.
+    #[error("table `{table}` cannot be made by intervals: {reason}")]
+    InvalidIncremental {
+        /// The table.
+        table: String,
+        /// Why.
+        reason: String,
+    },
+    /// A table is asked for intervals that is not made by intervals.
+    #[error("table `{table}` is not made by intervals")]
+    NotIncremental {
+        /// The table.
+        table: String,
+    },
+    /// Nobody said which intervals of a table have ended.
+    #[error(
+        "table `{table}` is made by intervals: say until when, with `run_until` or `plan_until`"
+    )]
+    NoUntil {
+        /// The table.
+        table: String,
+    },
+    /// An interval is asked for again whose rows were appended.
+    #[error(
+        "the interval {interval} of table `{table}` was appended already; rebuild the table instead"
+    )]
+    AppendedAlready {
+        /// The table.
+        table: String,
+        /// The interval.
+        interval: String,
+    },
+    /// A row of a table has no time, and so is in no interval.
+    #[error("table `{table}` has rows without a time in `{column}`")]
+    NoTime {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// Rows have a key with nulls.
+    #[error("{n_rows} rows of table `{table}` have a null in the key ({})", .key.join(", "))]
+    NullKey {
+        /// The table.
+        table: String,
+        /// The columns of the key.
+        key: Vec<String>,
+        /// How many rows.
+        n_rows: usize,
+    },
+    /// Rows have the same key.
+    #[error("{n_keys} keys ({}) of table `{table}` are there more than once, such as {example}", .key.join(", "))]
+    DuplicateKey {
+        /// The table.
+        table: String,
+        /// The columns of the key.
+        key: Vec<String>,
+        /// How many keys.
+        n_keys: usize,
+        /// One of them.
+        example: String,
+    },
+    /// Intervals of a table could not be made. The others were, and will not be made again.
+    #[error("{} of {n_due} intervals of table `{table}` failed, the first is {}", .failed.len(), .failed[0])]
+    IntervalsFailed {
+        /// The table.
+        table: String,
+        /// The intervals.
+        failed: Vec<String>,
+        /// How many were to be made.
+        n_due: usize,
+        /// What went wrong with the first.
+        source: Box<Self>,
+    },
+    /// Two runs write the same table at once.
+    #[error("another run is writing table `{table}`")]
+    Contended {
+        /// The table.
         table: String,
     },
     /// Steps wait for one another.
@@ -132,14 +336,30 @@ pub enum Error {
         reason: String,
     },
     /// A suite of expectations cannot be read or written.
-    #[error("suite `{suite}`{} is invalid", position_of(*.position))]
+    #[error("suite `{suite}`{} is invalid", position_of(*.position, *.place))]
     InvalidSuite {
         /// The suite; nothing if it has no name.
         suite: String,
         /// Which of its expectations, from 0; none if it is the suite itself.
         position: Option<usize>,
+        /// Where in the text that is, if it was read from one.
+        place: Option<Place>,
         /// Which key or kind, and what is wrong with it.
         source: Box<reco_core::Error>,
+    },
+    /// A suite of Great Expectations holds what cannot be translated.
+    #[error("suite `{suite}` cannot be translated: {}", lines(left_out))]
+    Untranslated {
+        /// The suite; nothing if it has no name.
+        suite: String,
+        /// What cannot be, and why.
+        left_out: Vec<LeftOut>,
+    },
+    /// A table cannot be looked through for its profile.
+    #[error("the table cannot be profiled")]
+    NotProfiled {
+        /// Why.
+        source: DataFusionError,
     },
     /// A step does not make the columns that it declares.
     #[error("step `{step}` breaks its schema: {}", .violations.join("; "))]
@@ -190,17 +410,6 @@ pub enum Error {
         operation: &'static str,
         /// What the table format says.
         source: BoxError,
-    },
-    /// A table was published, and could not be opened afterwards for the steps that read it. Readers of
-    /// the warehouse see the new version.
-    #[error("version {version} of table `{table}` was published and cannot be read back")]
-    PublishedUnread {
-        /// The table.
-        table: String,
-        /// The version that was published.
-        version: u64,
-        /// What went wrong afterwards.
-        source: Box<Self>,
     },
     /// A warehouse cannot be kept at a location.
     #[error("no warehouse can be kept at `{location}`")]
@@ -285,8 +494,10 @@ pub enum Error {
         reason: String,
     },
     /// Tests cannot be read.
-    #[error("the tests cannot be read")]
+    #[error("the tests{} cannot be read", position_of(None, *.place))]
     InvalidTestSuite {
+        /// Where in the text the mistake is, if it is known.
+        place: Option<Place>,
         /// Which key or value is wrong.
         source: Box<reco_core::Error>,
     },
@@ -316,6 +527,44 @@ pub enum Error {
         /// What each that did not pass has to say.
         failures: Vec<Self>,
     },
+    /// A source or the plan of a step cannot be sent to a cluster.
+    #[cfg(feature = "ballista")]
+    #[error("table `{table}` cannot be made on the cluster: {reason}")]
+    CannotTravel {
+        /// The source, or the table that the step makes.
+        table: String,
+        /// The operator, function or type that is in the way.
+        reason: String,
+    },
+    /// A cluster does not answer, or has no executor.
+    #[cfg(feature = "ballista")]
+    #[error("there is no cluster at `{address}`")]
+    NoCluster {
+        /// The address of the scheduler.
+        address: String,
+        /// What was found there instead.
+        source: BoxError,
+    },
+    /// A cluster failed to compute a step, or did not in time.
+    #[cfg(feature = "ballista")]
+    #[error("step `{step}` failed on the cluster at `{address}`")]
+    OnCluster {
+        /// The step.
+        step: String,
+        /// The address of the scheduler.
+        address: String,
+        /// What the cluster says.
+        source: BoxError,
+    },
+    /// A process of a cluster ended.
+    #[cfg(feature = "ballista")]
+    #[error("the {role} failed")]
+    ClusterProcess {
+        /// Which: `scheduler` or `executor`.
+        role: &'static str,
+        /// Why.
+        source: BoxError,
+    },
     /// A result could not be computed.
     #[error("table `{table}` cannot be read")]
     Read {
@@ -331,104 +580,4 @@ impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
     }
-}
-
-impl Error {
-    /// What an engine's error means when it comes out of a step: an error of ours that went through
-    /// the engine is taken out again, and a column that is not there is named with the nearest.
-    pub(crate) fn of_step(step: &str, error: DataFusionError) -> Self {
-        match unwrap_ours(error) {
-            Ok(ours) => ours,
-            Err(error) => match missing_column(&error) {
-                Some((column, valid)) => Self::UnknownColumn {
-                    by: format!("step `{step}`"),
-                    nearest: nearest(&column, valid),
-                    column,
-                },
-                None => Self::Step {
-                    step: step.to_owned(),
-                    source: error,
-                },
-            },
-        }
-    }
-
-    /// As [`of_step`](Self::of_step), for an expectation on a table.
-    pub(crate) fn of_expectation(expectation: &str, table: &str, error: DataFusionError) -> Self {
-        match Self::of_step(table, error) {
-            Self::Step { source, .. } => Self::Audit {
-                table: table.to_owned(),
-                expectation: expectation.to_owned(),
-                source,
-            },
-            Self::UnknownColumn {
-                column, nearest, ..
-            } => Self::UnknownColumn {
-                by: format!("expectation `{expectation}` on table `{table}`"),
-                column,
-                nearest,
-            },
-            other => other,
-        }
-    }
-
-    /// An error on its way through the engine, to be taken out by [`of_step`](Self::of_step).
-    pub(crate) fn into_datafusion(self) -> DataFusionError {
-        DataFusionError::External(Box::new(self))
-    }
-}
-
-/// Errors with their causes, each after a line of its own: there is no single source that could tell.
-fn one_a_line(errors: &[Error]) -> String {
-    let mut text = String::new();
-    for error in errors {
-        text.push('\n');
-        let mut cause: Option<&dyn std::error::Error> = Some(error);
-        let mut separator = "";
-        while let Some(error) = cause {
-            text.push_str(separator);
-            text.push_str(&error.to_string());
-            separator = ": ";
-            cause = error.source();
-        }
-    }
-    text
-}
-
-fn position_of(position: Option<usize>) -> String {
-    position.map_or_else(String::new, |position| format!(", expectation {position},"))
-}
-
-fn unwrap_ours(error: DataFusionError) -> Result<Error, DataFusionError> {
-    match error {
-        DataFusionError::External(inner) => match inner.downcast::<Error>() {
-            Ok(ours) => Ok(*ours),
-            Err(inner) => Err(DataFusionError::External(inner)),
-        },
-        DataFusionError::Context(text, inner) => {
-            unwrap_ours(*inner).map_err(|inner| DataFusionError::Context(text, Box::new(inner)))
-        }
-        DataFusionError::Diagnostic(diagnostic, inner) => unwrap_ours(*inner)
-            .map_err(|inner| DataFusionError::Diagnostic(diagnostic, Box::new(inner))),
-        other => Err(other),
-    }
-}
-
-fn missing_column(error: &DataFusionError) -> Option<(String, Vec<String>)> {
-    use datafusion::common::SchemaError;
-
-    // A query with several mistakes comes as a collection; the first is reported.
-    let first = error.iter().next().unwrap_or(error);
-    let DataFusionError::SchemaError(error, _) = first.find_root() else {
-        return None;
-    };
-    let SchemaError::FieldNotFound {
-        field,
-        valid_fields,
-    } = error.as_ref()
-    else {
-        return None;
-    };
-    let valid = valid_fields.iter().map(|field| field.name.clone());
-    Some((field.name.clone(), valid.collect()))
 }
