@@ -1,9 +1,11 @@
-"""The browser script `examples/web/reco.js` and the demo shop, in a real browser, against a real collector.
+"""The browser script `examples/web/reco.js` and the demo shop, in a real browser, against a real collector; and the
+pages that the example `shop_dashboard` makes.
 
-    python3 .ci/browser --collector TARGET/debug/examples/collect [--optional] [--screenshots DIR] [NAME…]
+    python3 .ci/browser --collector TARGET/debug/examples/collect [--pages DIR] [--optional] [--screenshots DIR] [NAME…]
 
 Needs Chromium, and nothing but Python's standard library; with the package `deltalake` it also reads the table that
-the collector wrote. Without `--collector` a stand-in accepts everything. With `--optional` a machine without Chromium
+the collector wrote. Without `--collector` a stand-in accepts everything; without `--pages`, what that
+example has written, its pages are not tested. With `--optional` a machine without Chromium
 passes. NAMEs choose some of the tests.
 """
 import argparse
@@ -18,11 +20,12 @@ import urllib.parse
 
 import chromium
 import delivery
+import pages
 import recording
 import servers
 import shop
 
-TESTS = {name: test for module in (recording, delivery, shop) for name, test in vars(module).items()
+TESTS = {name: test for module in (recording, delivery, shop, pages) for name, test in vars(module).items()
          if inspect.isfunction(test) and test.__module__ == module.__name__ and not name.startswith("_")}
 
 
@@ -34,8 +37,9 @@ COLUMNS = {"kind": "kind", "client": "client_id", "session": "session_id", "item
 class World:
     """What a test gets: the browser, the servers, and tabs whose uncaught exceptions fail it."""
 
-    def __init__(self, browser, site, collector, screenshots):
+    def __init__(self, browser, site, collector, screenshots, pages):
         self.browser, self.site, self.collector, self.screenshots = browser, site, collector, screenshots
+        self.pages = pages
         self.endpoint = collector.endpoint
         self.tabs = []
 
@@ -103,12 +107,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collector", help="the built example `collect`")
     parser.add_argument("--chromium", help="the browser's executable")
+    parser.add_argument("--pages", type=pathlib.Path, help="the folder that the example `shop_dashboard` has written")
     parser.add_argument("--optional", action="store_true", help="pass where there is no Chromium")
     parser.add_argument("--screenshots", type=pathlib.Path, help="a folder for pictures of the demo shop")
     parser.add_argument("tests", nargs="*", metavar="NAME", help=f"of {', '.join(TESTS)}")
     args = parser.parse_args()
     if unknown := set(args.tests) - set(TESTS):
         parser.error(f"no test is called {', '.join(sorted(unknown))}")
+    chosen = args.tests or [name for name, test in TESTS.items() if args.pages or test.__module__ != pages.__name__]
     executable = chromium.find(args.chromium)
     if executable is None:
         print("no Chromium is installed: the browser script was not tested")
@@ -123,9 +129,9 @@ def main():
         site = servers.pages(pathlib.Path(__file__).resolve().parents[2] / "examples" / "web", collector)
         # A second name for the site, without TLS and not the machine's own: pages there are no secure context.
         with chromium.Chromium(executable, "--host-resolver-rules=MAP shop.test 127.0.0.1") as browser:
-            for name in args.tests or TESTS:
+            for name in chosen:
                 collector.reset()
-                world, started = World(browser, site, collector, args.screenshots), time.monotonic()
+                world, started = World(browser, site, collector, args.screenshots, args.pages), time.monotonic()
                 try:
                     TESTS[name](world)
                     exceptions = [text for tab in world.tabs for text in tab.exceptions]
@@ -143,7 +149,7 @@ def main():
             check_headers(real)
             assert real.stop(), f"the collector did not end well: {real.log.read_text()[-2000:]}"
             check_table(real.table, acknowledged)
-    print(f"{len(args.tests or TESTS) - len(failed)} passed, {len(failed)} failed")
+    print(f"{len(chosen) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 
 

@@ -95,6 +95,7 @@ class Tab:
     def __init__(self, browser, shopper, url, before):
         self.browser = browser
         self.console, self.exceptions = [], []
+        self.requests, self.log = [], []
         self.loaded = threading.Event()
         self.target = browser.call("Target.createTarget", url="about:blank", browserContextId=shopper)["targetId"]
         self.session = browser.call("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
@@ -114,9 +115,18 @@ class Tab:
             self.loaded.set()
         elif method == "Runtime.consoleAPICalled":
             self.console.append(" ".join(str(arg.get("value", arg.get("description"))) for arg in params["args"]))
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
+        elif method == "Log.entryAdded":
+            self.log.append(params["entry"]["text"])
         elif method == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
             self.exceptions.append(details.get("exception", {}).get("description", details["text"]))
+
+    def watch(self):
+        """From now on, keeps what the tab asks for and what the browser says about it."""
+        for domain in ("Network", "Log"):
+            self.call(f"{domain}.enable")
 
     def open(self, url):
         """Opens the page and waits until it has loaded."""
