@@ -48,8 +48,7 @@
 //! # Limits
 //!
 //! * Worth it for what one machine cannot compute: each step pays for planning, shuffle files and polls.
-//!   Queries of a million rows took two to six times as long on two executors of one machine as in one
-//!   process; the test of the tables prints how many times as long its few rows take.
+//!   The test of the tables prints how many times as long its few rows take as in one process.
 //! * Audits, views that something is expected of, and incremental tables are computed by the host.
 //! * A step that lost an executor is computed again in part, once the scheduler has noticed
 //!   ([`SchedulerConfig::executor_timeout`]). If rows of its result were lost, it fails, and nothing is

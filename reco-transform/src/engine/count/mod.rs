@@ -1,8 +1,7 @@
 //! [`Count`]: `count(distinct value)` for many groups.
 //!
-//! The engine's own keeps a set for each group, which takes kilobytes however few values it holds: for a
-//! million sessions, gigabytes. Here, each different value gets a number, and one set holds the pairs of
-//! group and value. What is not distinct, or of numbers, is left to the engine.
+//! The engine's own keeps a set for each group, however few values it holds, and there are as many groups as
+//! sessions. Here, each different value gets a number, and one set holds the pairs of group and value. What is not distinct, or of numbers, is left to the engine.
 
 mod pairs;
 

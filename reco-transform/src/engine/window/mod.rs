@@ -4,9 +4,8 @@
 //! BoundedWindowAggExec, sorted   ──▶   RunningWindowExec
 //! ```
 //!
-//! The engine keeps a state for each partition of a window and evaluates it row by row, which takes
-//! microseconds a partition: a table of ten million events has millions of clients and sessions. Where the
-//! rows are sorted by partition, one state is enough, and what most queries ask for (the row number, the
+//! The engine keeps a state for each partition of a window and evaluates it row by row, and a table of events
+//! has as many partitions as clients and sessions. Where the rows are sorted by partition, one state is enough, and what most queries ask for (the row number, the
 //! row before, the sum so far) is a pass over a column. Whatever is not known here stays as it is.
 
 mod exec;
