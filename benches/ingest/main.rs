@@ -11,10 +11,15 @@ mod load;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::TryStreamExt;
+use mimalloc::MiMalloc;
 use reco_core::testing::{SyntheticShop, SyntheticShopConfig};
 use reco_core::{Event, RawTable, Record, TimeWindow};
 use reco_ingest::{BatchId, DeltaTable};
 use tokio::runtime::Runtime;
+
+// As the example `collect`; the server that drops what it parses has it too.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const N_EVENTS: usize = 20_000;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -57,10 +57,12 @@ impl Accepted {
 }
 
 pub(super) async fn collect(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    match shared.accept(request, "/collect", accept::collect).await {
-        Ok(accepted) => (StatusCode::ACCEPTED, Json(accepted)).into_response(),
-        Err(refusal) => refusal.into_response(),
-    }
+    readable(
+        match shared.accept(request, "/collect", accept::collect).await {
+            Ok(accepted) => (StatusCode::ACCEPTED, Json(accepted)).into_response(),
+            Err(refusal) => refusal.into_response(),
+        },
+    )
 }
 
 pub(super) async fn pixel(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -68,20 +70,22 @@ pub(super) async fn pixel(State(shared): State<Arc<Shared>>, request: Request) -
         Method::POST => request,
         _ => accept::without_body(request),
     };
-    match shared.accept(request, "/pixel", accept::pixel).await {
-        Ok(_) => {
-            let headers = [
-                (header::CONTENT_TYPE, "image/gif"),
-                (header::CACHE_CONTROL, "no-store"),
-            ];
-            (headers, GIF).into_response()
-        }
-        Err(refusal) => refusal.into_response(),
-    }
+    readable(
+        match shared.accept(request, "/pixel", accept::pixel).await {
+            Ok(_) => {
+                let headers = [
+                    (header::CONTENT_TYPE, "image/gif"),
+                    (header::CACHE_CONTROL, "no-store"),
+                ];
+                (headers, GIF).into_response()
+            }
+            Err(refusal) => refusal.into_response(),
+        },
+    )
 }
 
 pub(super) async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+    readable(([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response())
 }
 
 pub(super) async fn health() -> Response {
@@ -89,5 +93,19 @@ pub(super) async fn health() -> Response {
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (headers, r#"{"status":"ok"}"#).into_response()
+    readable((headers, r#"{"status":"ok"}"#).into_response())
+}
+
+// Pages of any origin may read it, and when to come back.
+fn readable(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("retry-after"),
+    );
+    response
 }

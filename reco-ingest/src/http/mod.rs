@@ -107,7 +107,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Method, header};
-use axum::routing::{get, post};
+use axum::routing::{get, options, post};
 use reco_core::{Event, EventSink, Timestamp};
 use tokio::sync::Semaphore;
 use tower_http::cors::{Any, CorsLayer};
@@ -225,7 +225,7 @@ impl Collector {
 
     /// The routes, for the host to nest. Any origin may call them.
     pub fn router(&self) -> Router {
-        let cors = CorsLayer::new()
+        let allowed = CorsLayer::new()
             .allow_origin(Any)
             .allow_methods([Method::GET, Method::POST])
             .allow_headers([
@@ -234,16 +234,20 @@ impl Collector {
                 API_KEY,
                 IDEMPOTENCY_KEY,
             ])
-            .expose_headers([header::RETRY_AFTER])
             // Every origin is told the same.
             .vary([])
             .max_age(Duration::from_secs(24 * 60 * 60));
+        // The layer answers what browsers ask first. Around every request it would cost as much as reading
+        // the event, so the other answers say themselves that any page may read them.
+        let asked = || options(answer::health).route_layer(allowed.clone());
         Router::new()
-            .route("/collect", post(answer::collect))
-            .route("/pixel", get(answer::pixel).post(answer::pixel))
-            .route("/openapi.json", get(answer::openapi))
-            .route("/health", get(answer::health))
-            .layer(cors)
+            .route("/collect", post(answer::collect).merge(asked()))
+            .route(
+                "/pixel",
+                get(answer::pixel).post(answer::pixel).merge(asked()),
+            )
+            .route("/openapi.json", get(answer::openapi).merge(asked()))
+            .route("/health", get(answer::health).merge(asked()))
             .with_state(Arc::clone(&self.shared))
     }
 

@@ -8,12 +8,17 @@
 //!
 //! The checksum is of all that follows it. The day, since 1970 and in UTC, is the partition of all the rows;
 //! a group of several days has [`MIXED`] there, one of format 1 nothing. The stream carries its schema, so a
-//! group says itself what its columns are.
+//! group says itself what its columns are. Groups of one build have the same schema message, which is made
+//! once by an [`Encoder`] and read once by a [`Decoder`]: a group of few rows would cost as much again.
+
+use std::fmt;
+use std::marker::PhantomData;
 
 use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
 use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
+use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use flate2::Crc;
 use reco_core::{Record, project};
@@ -31,6 +36,8 @@ const CHUNK_ROWS: usize = 8192;
 const CHUNK_BYTES: usize = 16 << 20;
 // Arrow counts the bytes of a text column in 32 bits: a batch stays well below.
 const MAX_BATCH_BYTES: usize = 64 << 20;
+// What an Arrow stream ends with: a message of no bytes.
+const END: [u8; 8] = [255, 255, 255, 255, 0, 0, 0, 0];
 
 /// A group that is not stored yet.
 #[derive(Debug)]
@@ -39,43 +46,78 @@ pub(super) struct Group {
     pub(super) n_records: u64,
 }
 
-/// The records as a group.
-pub(super) fn encode<E: Record>(records: &[E]) -> Result<Group> {
-    let failed = |source| Error::Arrow {
+/// Makes groups of records.
+pub(super) struct Encoder<E> {
+    /// It stands behind the schema message, and writes batches into what it is given.
+    stream: StreamWriter<Vec<u8>>,
+    /// The schema message, with which each group begins.
+    schema: Vec<u8>,
+    records: PhantomData<fn(E)>,
+}
+
+impl<E> fmt::Debug for Encoder<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Encoder")
+    }
+}
+
+impl<E: Record> Encoder<E> {
+    pub(super) fn new() -> Result<Self> {
+        let mut stream = StreamWriter::try_new(Vec::new(), &E::schema()).map_err(failed::<E>)?;
+        Ok(Self {
+            schema: std::mem::take(stream.get_mut()),
+            stream,
+            records: PhantomData,
+        })
+    }
+
+    /// The records as a group.
+    pub(super) fn encode(&mut self, records: &[E]) -> Result<Group> {
+        let n_bytes: usize = records.iter().map(Record::n_bytes).sum();
+        // Whatever a failure before left in it is dropped.
+        let bytes = self.stream.get_mut();
+        *bytes = Vec::with_capacity(n_bytes + (4 << 10));
+        bytes.resize(HEADER, 0);
+        bytes.extend_from_slice(&self.schema);
+        let mut first = 0;
+        let mut batch_bytes = 0;
+        for (row, record) in records.iter().enumerate() {
+            if row > first && batch_bytes + record.n_bytes() > MAX_BATCH_BYTES {
+                self.write(&records[first..row])?;
+                (first, batch_bytes) = (row, 0);
+            }
+            batch_bytes += record.n_bytes();
+        }
+        self.write(&records[first..])?;
+        let mut bytes = std::mem::take(self.stream.get_mut());
+        bytes.extend_from_slice(&END);
+        let n_records = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        let mut days = records.iter().map(|record| day_of(record.timestamp()));
+        let first = days.next().unwrap_or(MIXED);
+        let day = if days.all(|day| day == first) {
+            first
+        } else {
+            MIXED
+        };
+        bytes[8..16].copy_from_slice(&n_records.to_le_bytes());
+        bytes[16..HEADER].copy_from_slice(&day.to_le_bytes());
+        let crc = checksum(&bytes[8..]);
+        bytes[..4].copy_from_slice(&FORMAT.to_le_bytes());
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        Ok(Group { bytes, n_records })
+    }
+
+    fn write(&mut self, records: &[E]) -> Result<()> {
+        let batch = E::to_batch(records)?;
+        self.stream.write(&batch).map_err(failed::<E>)
+    }
+}
+
+fn failed<E: Record>(source: ArrowError) -> Error {
+    Error::Arrow {
         path: E::NAME.to_owned(),
         source,
-    };
-    let n_bytes: usize = records.iter().map(Record::n_bytes).sum();
-    let mut bytes = Vec::with_capacity(n_bytes + (4 << 10));
-    bytes.resize(HEADER, 0);
-    let mut stream = StreamWriter::try_new(bytes, &E::schema()).map_err(failed)?;
-    let mut first = 0;
-    let mut batch_bytes = 0;
-    for (row, record) in records.iter().enumerate() {
-        if row > first && batch_bytes + record.n_bytes() > MAX_BATCH_BYTES {
-            let batch = E::to_batch(&records[first..row])?;
-            stream.write(&batch).map_err(failed)?;
-            (first, batch_bytes) = (row, 0);
-        }
-        batch_bytes += record.n_bytes();
     }
-    let batch = E::to_batch(&records[first..])?;
-    stream.write(&batch).map_err(failed)?;
-    let mut bytes = stream.into_inner().map_err(failed)?;
-    let n_records = u64::try_from(records.len()).unwrap_or(u64::MAX);
-    let mut days = records.iter().map(|record| day_of(record.timestamp()));
-    let first = days.next().unwrap_or(MIXED);
-    let day = if days.all(|day| day == first) {
-        first
-    } else {
-        MIXED
-    };
-    bytes[8..16].copy_from_slice(&n_records.to_le_bytes());
-    bytes[16..HEADER].copy_from_slice(&day.to_le_bytes());
-    let crc = checksum(&bytes[8..]);
-    bytes[..4].copy_from_slice(&FORMAT.to_le_bytes());
-    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
-    Ok(Group { bytes, n_records })
 }
 
 /// How many records a group has, by its header.
@@ -86,6 +128,9 @@ pub(super) fn n_records(bytes: &[u8]) -> Result<u64, String> {
 /// Groups that are read back, one after the other, for one commit.
 #[derive(Debug)]
 pub(super) struct Decoder<E: Record> {
+    /// What reads batches behind the schema message of the group before.
+    stream: StreamDecoder,
+    schema: Vec<u8>,
     packed: Packed<E>,
     /// Batches of one day, of few rows each, that come behind what is packed.
     small: Vec<RecordBatch>,
@@ -95,8 +140,10 @@ pub(super) struct Decoder<E: Record> {
 }
 
 impl<E: Record> Decoder<E> {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
+            stream: StreamDecoder::new(),
+            schema: Vec::new(),
             packed: Packed::new(),
             small: Vec::new(),
             n_small: 0,
@@ -111,14 +158,13 @@ impl<E: Record> Decoder<E> {
         if checksum(&bytes[8..]) != header.crc {
             return Err("it does not have its checksum".to_owned());
         }
-        let odd = |error: ArrowError| error.to_string();
         if header.day != self.day || header.day == MIXED {
             self.pack()?;
             self.day = header.day;
         }
         let before = self.len();
-        for batch in StreamReader::try_new(header.stream, None).map_err(odd)? {
-            let batch = batch.map_err(odd)?;
+        let mut batches = self.batches(header.stream)?;
+        while let Some(batch) = self.stream.decode(&mut batches).map_err(odd)? {
             if header.day == MIXED {
                 let records = E::from_batch(&batch).map_err(|error| error.to_string())?;
                 self.packed
@@ -150,6 +196,22 @@ impl<E: Record> Decoder<E> {
     pub(super) fn finish(mut self) -> Result<Packed<E>, String> {
         self.pack()?;
         Ok(self.packed)
+    }
+
+    // The stream behind its schema message, for the decoder of that schema.
+    fn batches(&mut self, stream: &[u8]) -> Result<Buffer, String> {
+        let stream = stream.strip_suffix(&END).ok_or("it has no end")?;
+        if self.schema.is_empty() || !stream.starts_with(&self.schema) {
+            let schema = schema_message(stream).ok_or("it has no schema")?;
+            self.stream = StreamDecoder::new();
+            self.schema = schema.to_vec();
+            let none = self.stream.decode(&mut Buffer::from(schema));
+            if none.map_err(odd)?.is_some() {
+                return Err("it begins with a batch".to_owned());
+            }
+        }
+        // A copy, so that the columns lie as Arrow wants them; they are not copied again.
+        Ok(Buffer::from(&stream[self.schema.len()..]))
     }
 
     fn pack(&mut self) -> Result<(), String> {
@@ -197,6 +259,16 @@ fn parse(bytes: &[u8]) -> Result<Header<'_>, String> {
     })
 }
 
+// The first message of a stream: a marker, its length, and so many bytes.
+fn schema_message(stream: &[u8]) -> Option<&[u8]> {
+    let len = stream.get(4..8)?.try_into().map(u32::from_le_bytes).ok()?;
+    stream.get(..usize::try_from(len).ok()?.checked_add(8)?)
+}
+
+fn odd(error: ArrowError) -> String {
+    error.to_string()
+}
+
 fn checksum(bytes: &[u8]) -> u32 {
     let mut crc = Crc::new();
     crc.update(bytes);
@@ -217,6 +289,10 @@ mod tests {
         Ok(packed.records().unwrap())
     }
 
+    fn encode(records: &[DeadLetter]) -> Result<Group> {
+        Encoder::new()?.encode(records)
+    }
+
     fn letters(n: i64) -> Vec<DeadLetter> {
         let letter = |position| DeadLetter {
             received_at: Timestamp::UNIX_EPOCH,
@@ -235,6 +311,22 @@ mod tests {
             assert_eq!(n_records(&group.bytes), Ok(group.n_records));
             assert_eq!(decode(&group.bytes), Ok(letters(n)));
         }
+    }
+
+    #[test]
+    fn an_encoder_and_a_decoder_serve_group_after_group() {
+        let mut encoder = Encoder::new().unwrap();
+        let mut decoder = Decoder::<DeadLetter>::new();
+        let mut expected = Vec::new();
+        for n in [3, 1, 1000, 2] {
+            let group = encoder.encode(&letters(n)).unwrap();
+            assert_eq!(group.bytes, encode(&letters(n)).unwrap().bytes);
+            decoder.push(&group.bytes).unwrap();
+            // Of another build, whose schema may be another.
+            decoder.push(include_bytes!("group-1.bin")).unwrap();
+            expected.extend(letters(n).into_iter().chain(letters(3)));
+        }
+        assert_eq!(decoder.finish().unwrap().records().unwrap(), expected);
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl<E: Record> Spooled<E> {
         let (stored, replies) = mpsc::unbounded_channel();
         // It ends with the thread.
         drop(runtime.spawn(writer::tell(replies)));
-        let writer = Writer::new(journal, received, Arc::clone(&inner), stored);
+        let writer = Writer::new(journal, received, Arc::clone(&inner), stored)?;
         let thread = std::thread::Builder::new().name("reco-spool".to_owned());
         let spawned = thread.spawn(move || {
             writer.run();

@@ -11,7 +11,7 @@ use redb::ReadTransaction;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
-use super::group::{self, Group};
+use super::group::{Encoder, Group};
 use super::journal::Journal;
 use super::room::Taken;
 use super::shared::Inner;
@@ -62,6 +62,7 @@ pub(super) struct Reply {
 #[derive(Debug)]
 pub(super) struct Writer<E> {
     journal: Journal,
+    encoder: Encoder<E>,
     jobs: Receiver<Job<E>>,
     inner: Arc<Inner>,
     /// Where those are told whose records are stored.
@@ -91,9 +92,10 @@ impl<E: Record> Writer<E> {
         jobs: Receiver<Job<E>>,
         inner: Arc<Inner>,
         stored: UnboundedSender<Vec<Reply>>,
-    ) -> Self {
+    ) -> Result<Self> {
         let mut writer = Self {
             journal,
+            encoder: Encoder::new()?,
             jobs,
             inner,
             stored,
@@ -101,7 +103,7 @@ impl<E: Record> Writer<E> {
             trims: None,
         };
         writer.account();
-        writer
+        Ok(writer)
     }
 
     /// Works until it is told to end, or nobody is left to ask.
@@ -175,7 +177,7 @@ impl<E: Record> Writer<E> {
 
     // Appends the writes, and trims a step.
     fn store(&mut self, writes: Vec<Write<E>>) {
-        let parts = parts(&self.inner, writes);
+        let parts = self.parts(writes);
         let (groups, replies): (Vec<_>, Vec<_>) = parts
             .into_iter()
             .map(|part| (part.group, part.replies))
@@ -214,6 +216,41 @@ impl<E: Record> Writer<E> {
                 }
             }
         }
+    }
+
+    // The writes as one group. If they cannot be one, each is its own, and those that cannot be are told.
+    fn parts(&mut self, writes: Vec<Write<E>>) -> Vec<Part> {
+        let mut records = Vec::with_capacity(writes.iter().map(|write| write.records.len()).sum());
+        let mut replies = Vec::with_capacity(writes.len());
+        let mut lengths = Vec::with_capacity(writes.len());
+        for write in writes {
+            lengths.push(write.records.len());
+            records.extend(write.records);
+            replies.push(write.reply);
+        }
+        if replies.is_empty() {
+            return Vec::new();
+        }
+        if let Ok(group) = self.encoder.encode(&records) {
+            return vec![Part { group, replies }];
+        }
+        let mut rest = records.as_slice();
+        let mut parts = Vec::new();
+        for (reply, n) in replies.into_iter().zip(lengths) {
+            let (own, after) = rest.split_at(n);
+            rest = after;
+            match self.encoder.encode(own) {
+                Ok(group) => parts.push(Part {
+                    group,
+                    replies: vec![reply],
+                }),
+                Err(error) => {
+                    let error: CoreError = self.inner.core(error, "write");
+                    drop(reply.sender.send(Err(error)));
+                }
+            }
+        }
+        parts
     }
 
     fn trimmed(&mut self, n_records: u64) {
@@ -259,39 +296,4 @@ pub(super) async fn tell(mut stored: UnboundedReceiver<Vec<Reply>>) {
             drop(reply.sender.send(Ok(())));
         }
     }
-}
-
-// The writes as one group. If they cannot be one, each is its own, and those that cannot be are told.
-fn parts<E: Record>(inner: &Inner, writes: Vec<Write<E>>) -> Vec<Part> {
-    let mut records = Vec::with_capacity(writes.iter().map(|write| write.records.len()).sum());
-    let mut replies = Vec::with_capacity(writes.len());
-    let mut lengths = Vec::with_capacity(writes.len());
-    for write in writes {
-        lengths.push(write.records.len());
-        records.extend(write.records);
-        replies.push(write.reply);
-    }
-    if replies.is_empty() {
-        return Vec::new();
-    }
-    if let Ok(group) = group::encode(&records) {
-        return vec![Part { group, replies }];
-    }
-    let mut rest = records.as_slice();
-    let mut parts = Vec::new();
-    for (reply, n) in replies.into_iter().zip(lengths) {
-        let (own, after) = rest.split_at(n);
-        rest = after;
-        match group::encode(own) {
-            Ok(group) => parts.push(Part {
-                group,
-                replies: vec![reply],
-            }),
-            Err(error) => {
-                let error: CoreError = inner.core(error, "write");
-                drop(reply.sender.send(Err(error)));
-            }
-        }
-    }
-    parts
 }
