@@ -19,7 +19,6 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Parser;
-use mimalloc::MiMalloc;
 use reco_core::{EventKind, Timestamp};
 use reco_ingest::DeltaTable;
 use reco_ingest::import::{
@@ -27,10 +26,6 @@ use reco_ingest::import::{
     TimeFormat, TimeMapping, Value,
 };
 use reco_ingest::privacy::{Keyring, Redaction, RedactionConfig};
-
-// As in most services that move many small values between threads.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Parser)]
 #[command(about = "Imports a folder of CSV files, each once")]

@@ -1,5 +1,6 @@
 //! The reference DAG: from what a shop's page sent to the tables that it is run by.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub(crate) struct Reference {
     pub(crate) folder: PathBuf,
     /// The most bytes that sorts and aggregations hold; the warehouse's own limit if none is given.
     pub(crate) memory_limit: Option<usize>,
+    /// How many tables are made at a time; the warehouse's own number if none is given.
+    pub(crate) n_concurrent_steps: Option<NonZeroUsize>,
     /// Whether to stop once there are raw events.
     pub(crate) only_raw: bool,
 }
@@ -58,6 +61,7 @@ impl Reference {
             n_events: 1_000_000,
             folder: PathBuf::from("target/dag"),
             memory_limit: None,
+            n_concurrent_steps: None,
             only_raw: false,
         };
         while let Some(option) = args.next() {
@@ -67,6 +71,9 @@ impl Reference {
                 "--folder" => asked.folder = value().into(),
                 "--memory-limit-mib" => {
                     asked.memory_limit = Some(value().parse::<usize>().unwrap() << 20);
+                }
+                "--concurrent-steps" => {
+                    asked.n_concurrent_steps = Some(value().parse().unwrap());
                 }
                 "--only-raw" => asked.only_raw = true,
                 // Of cargo.
@@ -97,6 +104,9 @@ impl Reference {
         let defaults = WarehouseConfig::default();
         let config = WarehouseConfig {
             memory_limit: self.memory_limit.unwrap_or(defaults.memory_limit),
+            n_concurrent_steps: self
+                .n_concurrent_steps
+                .unwrap_or(defaults.n_concurrent_steps),
             spill_dir: Some(spill),
             ..defaults
         };
