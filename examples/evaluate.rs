@@ -12,6 +12,11 @@
 //! Without `--config` the hyperparameters are those of the scripts in `benches/peers`, so that the
 //! numbers stand side by side. A configuration names the hyperparameters that differ:
 //! `{"layer": 224, "loss": "bpr-max"}`.
+//!
+//! `--report report.html` writes a page to look at: how sure the numbers are, where the model is good and
+//! where it is not, how it behaves, and whether it may be promoted.
+
+mod evaluate_report;
 
 use std::io::{BufReader, Read, Write};
 use std::num::NonZeroUsize;
@@ -22,7 +27,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use reco_core::{SessionDataset, SessionEncoding, Split, Timestamp, config_from_value};
+use reco_core::{Model, SessionDataset, SessionEncoding, Split, Timestamp, config_from_value};
 use reco_train::evaluate::{Mrr, Recall};
 use reco_train::{
     Engine, EpochReport, Gru4RecConfig, Gru4RecTrainer, PopularityTrainer, Prod2VecConfig,
@@ -54,6 +59,9 @@ struct Args {
     /// Seed of every draw.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Write a page with intervals, slices, behavioural tests, and the bestsellers beside.
+    #[arg(long)]
+    report: Option<PathBuf>,
     /// Print one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -177,6 +185,11 @@ where
         .build()?;
     let scores = pool.install(|| evaluate(&model, &split.test, &metrics))?;
     let eval_seconds = started.elapsed().as_secs_f64();
+    if let Some(file) = &args.report {
+        let name = model.kind();
+        let write = || evaluate_report::write(file, name, &model, split, args.seed);
+        writeln!(std::io::stderr(), "{}", pool.install(write)?)?;
+    }
     Ok(Outcome {
         model: args.model,
         device: args.device,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::check::CheckReport;
 use crate::model::ModelVersion;
 
 /// An error of any kind that user code hands to us; the caller of the user code adds the name.
@@ -186,6 +187,16 @@ pub enum Error {
         path: String,
         /// What the store says.
         source: object_store::Error,
+    },
+    /// The version cannot be promoted because checks on the model failed.
+    #[error("version {version} of model `{model}` is not promoted: {checks}")]
+    ChecksFailed {
+        /// The model.
+        model: String,
+        /// The version.
+        version: ModelVersion,
+        /// All checks on it.
+        checks: Box<CheckReport>,
     },
     /// The version could not be published because every number that was tried was taken.
     #[error(

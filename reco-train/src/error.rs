@@ -70,6 +70,23 @@ pub enum Error {
         /// The score.
         score: f32,
     },
+    /// A model's answer is not one that its contract allows.
+    #[error("model `{kind}` gave an answer that no model may give: {reason}")]
+    InvalidAnswer {
+        /// The kind of model.
+        kind: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two evaluations are not about the same.
+    #[error("the evaluations cannot be compared: {reason}")]
+    NotComparable {
+        /// In what they differ.
+        reason: String,
+    },
+    /// A report of an evaluation cannot be read.
+    #[error("the report of an evaluation cannot be read")]
+    Report(#[from] serde_json::Error),
     /// No test session has two items that the model knows, so there is nothing to rank.
     #[error(
         "no test session has two items that model `{kind}` knows; {n_unseen} targets are unknown to it"

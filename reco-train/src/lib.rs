@@ -7,7 +7,8 @@
 //! * [`prod2vec`]: item vectors by skip-gram or CBOW with negative sampling.
 //! * [`gru4rec`]: a recurrent network over the session, trained in session-parallel mini-batches.
 //! * [`sampling`]: seeded draws of negative items by popularity.
-//! * [`mod@evaluate`]: ranks each next item of the test sessions against the whole catalogue.
+//! * [`mod@evaluate`]: ranks each next item of the test sessions against the whole catalogue; slices, intervals,
+//!   comparisons, behavioural tests, reports.
 //!
 //! Trained models answer without Burn. The feature `burn` (default) adds the engine for Burn devices,
 //! with the CPU device `flex`; `wgpu` adds GPUs.

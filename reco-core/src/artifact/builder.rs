@@ -98,6 +98,7 @@ impl ModelArtifactBuilder {
             encoding: self.encoder.encoding(),
             data: self.data,
             scores: BTreeMap::new(),
+            checks: None,
             files,
         };
         Ok(ModelArtifact {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::hex;
+use crate::check::CheckReport;
 use crate::session::{DataFingerprint, SessionEncoding};
 
 /// What a model is: the JSON file of its artifact.
@@ -23,6 +24,9 @@ pub struct Manifest {
     pub data: Option<DataFingerprint>,
     /// What it has scored, by metric: `recall@20`.
     pub scores: BTreeMap<String, f64>,
+    /// How it behaves, where that was checked; a version with a failed check is not promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<CheckReport>,
     /// SHA-256 and length of the other files, by name.
     pub files: BTreeMap<String, FileDigest>,
 }

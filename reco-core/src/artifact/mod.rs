@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 pub use builder::ModelArtifactBuilder;
 pub use manifest::{FileDigest, Manifest};
 
+use crate::check::CheckReport;
 use crate::config::config_from_value;
 use crate::error::{BoxError, Error, Result};
 use crate::session::SessionEncoder;
@@ -90,6 +91,16 @@ impl ModelArtifact {
         self.manifest
             .scores
             .extend(scores.into_iter().map(|(name, value)| (name.into(), value)));
+        self
+    }
+
+    /// The same artifact with the outcome of checks on the model, in place of any that it had.
+    ///
+    /// A registry publishes it whatever they say, and [promotes](crate::ModelRegistry::promote) it if none
+    /// failed that is an error.
+    #[must_use]
+    pub fn with_checks(mut self, checks: CheckReport) -> Self {
+        self.manifest.checks = Some(checks);
         self
     }
 

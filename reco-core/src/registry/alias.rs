@@ -34,10 +34,15 @@ impl ModelRegistry {
 
     /// Points an alias at a version and returns the version that it pointed at before.
     ///
+    /// A version whose manifest has a failed [check](crate::Manifest::checks) is refused, and the alias stays
+    /// where it is. There is no way around it: a failure that does not matter is a
+    /// [warning](crate::Severity::Warn), which is for whoever declares the check to say.
+    /// [`rollback`](Self::rollback) asks for no check: what it goes back to was promoted before.
+    ///
     /// # Errors
     ///
-    /// [`Error::NotInRegistry`] if there is no such version, [`Error::InvalidName`],
-    /// [`Error::Store`].
+    /// [`Error::NotInRegistry`] if there is no such version, [`Error::ChecksFailed`],
+    /// [`Error::InvalidName`], [`Error::Store`].
     pub async fn promote(
         &self,
         model: &str,
@@ -45,7 +50,14 @@ impl ModelRegistry {
         alias: &str,
     ) -> Result<Option<ModelVersion>> {
         check_name("alias", alias)?;
-        self.manifest(model, version).await?;
+        let manifest = self.manifest(model, version).await?;
+        if let Some(checks) = manifest.checks.filter(|checks| !checks.passed()) {
+            return Err(Error::ChecksFailed {
+                model: model.to_owned(),
+                version,
+                checks: Box::new(checks),
+            });
+        }
         for _ in 0..Self::MOVE_TRIES {
             let read = self.read_alias(model, alias).await?;
             let before = read.as_ref().map(|read| read.alias.version);

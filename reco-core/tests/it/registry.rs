@@ -9,7 +9,8 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use reco_core::{
-    Error, ModelArtifact, ModelRegistry, ModelVersion, SessionEncoder, SessionEncoding, Vocabulary,
+    CheckReport, CheckResult, Error, ModelArtifact, ModelRegistry, ModelVersion, SessionEncoder,
+    SessionEncoding, Severity, Vocabulary,
 };
 
 use crate::artifact::chain;
@@ -82,6 +83,43 @@ async fn an_alias_is_promoted_and_rolled_back() {
             "alias `champion` of model `m` has no earlier version to go back to"
         );
         assert_eq!(champion().await, ModelVersion(1));
+    }
+}
+
+#[tokio::test]
+async fn a_version_whose_checks_failed_is_not_promoted() {
+    let (_folder, stores) = stores();
+    for store in stores {
+        let registry = ModelRegistry::new(store);
+        let publish = async |results: Vec<CheckResult>| {
+            let artifact = artifact(1.0).with_checks(CheckReport::new("m", results));
+            registry.publish("m", &artifact).await.unwrap()
+        };
+        let champion = async || registry.resolve("m", "champion").await.unwrap();
+        let warned = CheckResult::failed("coverage ≥ 0.5", 7, 0).with_severity(Severity::Warn);
+        let good = publish(vec![CheckResult::passed("mrr@20 ≥ 0.1", 7), warned]).await;
+        registry.promote("m", good, "champion").await.unwrap();
+
+        let failed = CheckResult {
+            observed: Some("0.05".to_owned()),
+            ..CheckResult::failed("mrr@20 ≥ 0.1", 7, 0)
+        };
+        let bad = publish(vec![failed.clone()]).await;
+        let error = registry.promote("m", bad, "champion").await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "version 2 of model `m` is not promoted: m: 0 of 1 checks passed\n  \
+             mrr@20 ≥ 0.1 failed: 0 of 7 rows, observed 0.05"
+        );
+        assert!(matches!(error, Error::ChecksFailed { checks, .. } if checks.results == [failed]));
+        assert_eq!(champion().await, good);
+        assert!(registry.promote("m", bad, "challenger").await.is_err());
+        assert_eq!(registry.aliases("m").await.unwrap().len(), 1);
+
+        // What once was promoted can be gone back to.
+        let next = publish(vec![]).await;
+        registry.promote("m", next, "champion").await.unwrap();
+        assert_eq!(registry.rollback("m", "champion").await.unwrap(), good);
     }
 }
 

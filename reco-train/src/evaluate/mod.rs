@@ -1,6 +1,18 @@
 //! Evaluation: ranks each next item of the test sessions against the whole catalogue.
 //!
-//! The protocol, step by step:
+//! [`evaluate()`] is the short way. Behind it a [`Protocol`] asks the model once and gives [`Ranks`], of which
+//! everything else is made:
+//!
+//! ```text
+//! Scorer ──Protocol::rank──▶ Ranks ──▶ evaluation()            the value of each Metric
+//!                                  ──▶ estimates(&bootstrap)   with intervals
+//!                                  ──▶ slices(&slicing, …)     by length, popularity, category, anything
+//!                                  ──▶ compare(&other, …)      two models, paired
+//! Model ──Suite::run──▶ BehaviorReport ──▶ checks()            behavioural tests, which gate a promotion
+//!                       ModelReport, Comparison ──▶ Report     as JSON and as a page
+//! ```
+//!
+//! The protocol, step by step, unless [`Protocol`] says otherwise:
 //!
 //! 1. Items that the model does not know are taken out of a session: it is encoded as it would be for
 //!    serving. What is left is dropped if it has fewer than two items.
@@ -11,40 +23,54 @@
 //!
 //! How many targets step 1 took out is in [`Evaluation::n_unseen`]: a score says little without it.
 //!
-//! The numbers do not depend on the number of threads: ranks are counted, and sums are taken in their order.
+//! A rank is counted, not sorted for. The scores of a model of products, which says so by
+//! [`Scorer::dense`], are made block by block, counted and forgotten; those of others come in rows.
+//! The numbers do not depend on the number of threads: ranks are counted, sums are taken in the order of the
+//! queries, and each draw of a bootstrap has a generator of its own.
 
+mod asks;
+mod batch;
+pub mod behavior;
+mod bootstrap;
+mod compare;
+mod counting;
+mod dense;
+mod judge;
+pub mod lists;
 mod metric;
+mod protocol;
+mod ranks;
+mod report;
 mod scorer;
-mod tally;
+mod slice;
 
 use std::fmt;
 
-use rayon::prelude::*;
-use reco_core::{ItemIdx, Session, SessionDataset};
+use reco_core::SessionDataset;
 
-pub use metric::{Coverage, HitRate, Metric, Mrr, Ndcg, PopularityBias, Recall};
+pub use bootstrap::{Bootstrap, Cluster, Estimate, Interval};
+pub use compare::Difference;
+pub use dense::DenseScorer;
+pub use metric::{
+    Coverage, F1, Gini, HitRate, Map, Metric, Mrr, Ndcg, Novelty, Popularity, PopularityBias,
+    Precision, Recall,
+};
+pub use protocol::{Exclude, Protocol, Targets, Ties, Unseen};
+pub use ranks::{Query, Ranks};
+pub use report::{Comparison, ModelReport, Report};
 pub use scorer::{Scorer, rank};
-use tally::Tally;
+pub use slice::{Slice, Slices, Slicing};
 
-use crate::error::{Error, Result};
-
-/// How many queries are scored at once on a thread, of [`BATCH_BYTES`] at most.
-const BATCH_SIZE: usize = 256;
-/// How much memory the scores of a batch may take.
-const BATCH_BYTES: usize = 64 << 20;
-/// How many sessions a thread takes at once.
-const SESSIONS_PER_TASK: usize = 512;
+use crate::error::Result;
 
 /// Judges a model on sessions that it has not learnt from.
 ///
-/// Runs on the threads of the current rayon pool: call it inside `ThreadPool::install` to give it others.
-/// Each thread holds the scores of up to 256 queries, in at most 64 MiB (one query if the
-/// catalogue is larger than that).
+/// It is [`Protocol::rank`] by the default protocol, and what all of it comes to. Runs on the threads of the
+/// current rayon pool: call it inside `ThreadPool::install` to give it others.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidConfig`] if a metric looks at no answer, [`Error::NoQueries`] if the model knows
-/// two items of no session, [`Error::ScoreNotFinite`], and what the model says.
+/// As [`Protocol::rank`].
 ///
 /// # Examples
 ///
@@ -75,96 +101,7 @@ pub fn evaluate<S: Scorer + ?Sized>(
     test: &SessionDataset,
     metrics: &[Metric],
 ) -> Result<Evaluation> {
-    if let Some(metric) = metrics.iter().find(|metric| metric.k == 0) {
-        let reason = format!("must look at one answer or more, and `{metric}` does not");
-        return Err(Error::InvalidConfig {
-            model: "evaluation",
-            key: "k",
-            reason,
-        });
-    }
-    let span = tracing::info_span!(
-        "evaluate",
-        kind = model.kind(),
-        n_sessions = test.n_sessions()
-    );
-    let empty = || Tally::new(metrics, model.encoder().vocabulary().len());
-    let starts: Vec<usize> = (0..test.n_sessions()).step_by(SESSIONS_PER_TASK).collect();
-    let tally = span.in_scope(|| {
-        starts
-            .into_par_iter()
-            .map(|start| {
-                let end = (start + SESSIONS_PER_TASK).min(test.n_sessions());
-                judge(model, test, start..end, metrics)
-            })
-            .try_reduce(empty, |a, b| Ok(a.merge(b)))
-    })?;
-    if tally.n_queries == 0 {
-        return Err(Error::NoQueries {
-            kind: model.kind().to_owned(),
-            n_unseen: tally.n_unseen,
-        });
-    }
-    let values = metrics
-        .iter()
-        .map(|&metric| (metric, tally.value(metric)))
-        .collect();
-    Ok(Evaluation {
-        n_queries: tally.n_queries,
-        n_unseen: tally.n_unseen,
-        values,
-    })
-}
-
-/// Ranks the targets of some of the sessions.
-fn judge<S: Scorer + ?Sized>(
-    model: &S,
-    test: &SessionDataset,
-    sessions: std::ops::Range<usize>,
-    metrics: &[Metric],
-) -> Result<Tally> {
-    let vocabulary = model.encoder().vocabulary();
-    let mut tally = Tally::new(metrics, vocabulary.len());
-    let mut encoded: Vec<Vec<ItemIdx>> = Vec::with_capacity(sessions.len());
-    for session in sessions {
-        let items = test
-            .session(session)
-            .iter()
-            .map(|&item| test.vocabulary().item(item));
-        let unseen = items
-            .clone()
-            .skip(1)
-            .filter(|item| vocabulary.idx(item.as_str()).is_none());
-        tally.n_unseen += unseen.count() as u64;
-        encoded.push(
-            model
-                .encoder()
-                .encode(&Session::new(items.cloned().collect())),
-        );
-    }
-    let queries: Vec<(&[ItemIdx], ItemIdx)> = encoded
-        .iter()
-        .flat_map(|items| (1..items.len()).map(|place| (&items[..place], items[place])))
-        .collect();
-    let row = vocabulary.len().max(1);
-    let batch_size = (BATCH_BYTES / size_of::<f32>() / row).clamp(1, BATCH_SIZE);
-    let mut scores = vec![0.0_f32; batch_size.min(queries.len()) * row];
-    for batch in queries.chunks(batch_size) {
-        let prefixes: Vec<&[ItemIdx]> = batch.iter().map(|(prefix, _)| *prefix).collect();
-        let scores = &mut scores[..batch.len() * row];
-        model.score_batch(&prefixes, scores)?;
-        for ((_, target), scores) in batch.iter().zip(scores.chunks_exact(row)) {
-            if let Some(item) = scores.iter().position(|score| !score.is_finite()) {
-                return Err(Error::ScoreNotFinite {
-                    kind: model.kind().to_owned(),
-                    item: vocabulary.items()[item].to_string(),
-                    score: scores[item],
-                });
-            }
-            tally.add(scores, *target, vocabulary.counts());
-        }
-    }
-    Ok(tally)
+    Ok(Protocol::default().rank(model, test, metrics)?.evaluation())
 }
 
 /// What [`evaluate`] found: the value of each metric, and on how much it stands.

@@ -2,6 +2,8 @@
 
 use reco_core::{ItemIdx, Model, Ranking, Result, Session, SessionEncoder};
 
+use super::DenseScorer;
+
 /// A model that gives every item of its vocabulary a score: what [`evaluate`](crate::evaluate()) takes.
 ///
 /// # Contract
@@ -63,6 +65,14 @@ pub trait Scorer: Model {
     ///
     /// The model cannot answer.
     fn score_batch(&self, sessions: &[&[ItemIdx]], scores: &mut [f32]) -> Result<()>;
+
+    /// The model as a product of vectors, if it is one: then it is evaluated at the speed of such products.
+    ///
+    /// It has a default, as no other method of a trait of these crates has: it says nothing about a model but
+    /// that there is a faster way to the same numbers.
+    fn dense(&self) -> Option<&dyn DenseScorer> {
+        None
+    }
 }
 
 /// How many sessions [`rank`] scores at once: enough to share the reading of the weights.

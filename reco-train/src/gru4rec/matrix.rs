@@ -4,7 +4,7 @@ use gemm::Parallelism;
 
 /// A view of a matrix in a slice.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Matrix<'a> {
+pub(crate) struct Matrix<'a> {
     data: &'a [f32],
     n_rows: usize,
     n_columns: usize,
@@ -14,7 +14,7 @@ pub(super) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// Rows of `n_columns` values, one after the other.
-    pub(super) fn rows(data: &'a [f32], n_columns: usize) -> Self {
+    pub(crate) fn rows(data: &'a [f32], n_columns: usize) -> Self {
         let n_rows = data.len() / n_columns.max(1);
         Self {
             data,
@@ -26,7 +26,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The matrix transposed; nothing moves.
-    pub(super) const fn t(self) -> Self {
+    pub(crate) const fn t(self) -> Self {
         Self {
             data: self.data,
             n_rows: self.n_columns,
@@ -65,7 +65,7 @@ impl<'a> Matrix<'a> {
 /// # Panics
 ///
 /// If the shapes do not fit.
-pub(super) fn multiply(product: &mut [f32], left: Matrix<'_>, right: Matrix<'_>) {
+pub(crate) fn multiply(product: &mut [f32], left: Matrix<'_>, right: Matrix<'_>) {
     assert_eq!(
         left.n_columns, right.n_rows,
         "inner dimensions of a product"

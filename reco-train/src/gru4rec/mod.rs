@@ -64,7 +64,7 @@ mod device;
 mod kernel;
 mod loss;
 mod math;
-mod matrix;
+pub(crate) mod matrix;
 mod model;
 mod parameters;
 mod uses;

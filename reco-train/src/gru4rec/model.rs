@@ -1,5 +1,6 @@
 //! [`Gru4Rec`]: the trained network, in plain Rust.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::matrix::{Matrix, multiply};
 use super::weights::Weights;
 use super::{Gru4RecConfig, KIND};
 use crate::error::Result;
-use crate::evaluate::{Scorer, rank};
+use crate::evaluate::{DenseScorer, Scorer, rank};
 
 /// Sessions that are computed at once. Products always have this shape, padded with zeros, so that a
 /// session's scores do not depend on the sessions beside it.
@@ -226,6 +227,33 @@ impl Scorer for Gru4Rec {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn dense(&self) -> Option<&dyn DenseScorer> {
+        Some(self)
+    }
+}
+
+impl DenseScorer for Gru4Rec {
+    fn dim(&self) -> usize {
+        self.cell.dim
+    }
+
+    fn item_vectors(&self) -> Cow<'_, [f32]> {
+        self.item_embedding.to_rows(self.item_bias.len()).into()
+    }
+
+    fn item_biases(&self) -> Option<&[f32]> {
+        Some(&self.item_bias)
+    }
+
+    fn session_vectors(
+        &self,
+        sessions: &[&[ItemIdx]],
+        vectors: &mut [f32],
+    ) -> reco_core::Result<()> {
+        vectors.copy_from_slice(&self.states(sessions));
         Ok(())
     }
 }

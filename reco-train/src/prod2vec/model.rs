@@ -1,5 +1,6 @@
 //! [`Prod2Vec`]: answers by cosine, in plain Rust.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -9,7 +10,7 @@ use reco_core::{
 };
 
 use super::{KIND, Prod2VecConfig};
-use crate::evaluate::{Scorer, rank};
+use crate::evaluate::{DenseScorer, Scorer, rank};
 
 /// The tensor of the vectors in an artifact: `[n_items, vector_size]`.
 const VECTORS: &str = "vectors";
@@ -172,6 +173,34 @@ impl Scorer for Prod2Vec {
             .flat_map(|session| self.query(session))
             .collect();
         self.cosines(&queries, scores);
+        Ok(())
+    }
+
+    fn dense(&self) -> Option<&dyn DenseScorer> {
+        Some(self)
+    }
+}
+
+impl DenseScorer for Prod2Vec {
+    fn dim(&self) -> usize {
+        self.config.vector_size
+    }
+
+    fn item_vectors(&self) -> Cow<'_, [f32]> {
+        let rows = self.vectors.chunks_exact(self.config.vector_size);
+        let unit =
+            |(row, norm): (&[f32], &f32)| row.iter().map(|value| value * norm).collect::<Vec<_>>();
+        rows.zip(&self.inverse_norms).flat_map(unit).collect()
+    }
+
+    fn item_biases(&self) -> Option<&[f32]> {
+        None
+    }
+
+    fn session_vectors(&self, sessions: &[&[ItemIdx]], vectors: &mut [f32]) -> Result<()> {
+        let rows = vectors.chunks_exact_mut(self.config.vector_size);
+        rows.zip(sessions)
+            .for_each(|(vector, session)| vector.copy_from_slice(&self.query(session)));
         Ok(())
     }
 }

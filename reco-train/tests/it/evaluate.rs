@@ -7,21 +7,26 @@ use reco_core::{
     ItemIdx, Model, Ranking, Result, Session, SessionDataset, SessionEncoder, SessionEncoding,
     Split, Vocabulary,
 };
-use reco_train::evaluate::{Coverage, HitRate, Mrr, Ndcg, PopularityBias, Recall, rank};
-use reco_train::{Metric, PopularityTrainer, Scorer, Trainer, evaluate};
+use reco_train::evaluate::{
+    Coverage, DenseScorer, HitRate, Mrr, Ndcg, PopularityBias, Recall, rank,
+};
+use reco_train::{
+    Engine, EpochReport, Gru4RecConfig, Gru4RecTrainer, Metric, PopularityTrainer, Prod2VecConfig,
+    Prod2VecTrainer, Scorer, Trainer, evaluate,
+};
 
 use crate::shop;
 
 /// A host's own model: the scores of the next item depend on the last item alone.
 #[derive(Debug)]
-struct Markov {
+pub(crate) struct Markov {
     encoder: SessionEncoder,
     /// `[n_items, n_items]`
     scores: Vec<f32>,
 }
 
 impl Markov {
-    fn new(counts: &[(&str, u64)], scores: &[f32]) -> Self {
+    pub(crate) fn new(counts: &[(&str, u64)], scores: &[f32]) -> Self {
         let vocabulary = Vocabulary::from_counts(counts.iter().copied()).unwrap();
         let encoder = SessionEncoder::new(SessionEncoding::default(), vocabulary.into()).unwrap();
         Self {
@@ -159,6 +164,82 @@ fn the_number_of_threads_changes_nothing() {
     };
     assert!(split.train.n_sessions() > 1024);
     assert_eq!(on(1), on(4));
+}
+
+/// A model whose scores come in rows, whatever else it could do.
+#[derive(Debug)]
+struct InRows<M>(M);
+
+impl<M: Scorer> Model for InRows<M> {
+    fn kind(&self) -> &str {
+        self.0.kind()
+    }
+
+    fn recommend_batch(&self, sessions: &[Session], k: usize) -> Result<Vec<Ranking>> {
+        self.0.recommend_batch(sessions, k)
+    }
+}
+
+impl<M: Scorer> Scorer for InRows<M> {
+    fn encoder(&self) -> &SessionEncoder {
+        self.0.encoder()
+    }
+
+    fn score_batch(&self, sessions: &[&[ItemIdx]], scores: &mut [f32]) -> Result<()> {
+        self.0.score_batch(sessions, scores)
+    }
+
+    fn dense(&self) -> Option<&dyn DenseScorer> {
+        None
+    }
+}
+
+/// Blocks round otherwise than rows, so that a few neighbours may change places.
+fn check_blocks(model: impl Scorer, split: &Split) {
+    let metrics = [
+        Recall::at(20),
+        Mrr::at(20),
+        Coverage::at(5),
+        PopularityBias::at(5),
+    ];
+    assert!(model.dense().is_some());
+    let blocks = evaluate(&model, &split.test, &metrics).unwrap();
+    let rows = evaluate(&InRows(model), &split.test, &metrics).unwrap();
+    assert_eq!(blocks.n_queries, rows.n_queries);
+    assert!(blocks.get(metrics[1]).unwrap() > 0.05, "{blocks}");
+    for metric in metrics {
+        let (blocks, rows) = (blocks.get(metric).unwrap(), rows.get(metric).unwrap());
+        assert!(
+            (blocks / rows - 1.0).abs() < 1e-3,
+            "{metric}: {blocks} {rows}"
+        );
+    }
+}
+
+#[test]
+fn models_of_products_are_ranked_in_blocks_as_in_rows() {
+    let split = shop::split();
+    let mut ignore = |_: &EpochReport| ControlFlow::Continue(());
+    // The mean of two unit vectors is as near to the one as to the other: only rounding tells them apart, so
+    // the last item alone is the query.
+    let config = Prod2VecConfig {
+        last: 1,
+        sg: true,
+        sample: 0.0,
+        epochs: 10,
+        min_count: 1,
+        ..Default::default()
+    };
+    let prod2vec = Prod2VecTrainer::new(config, Engine::cpu(1));
+    check_blocks(prod2vec.fit(&split.train, &mut ignore).unwrap(), &split);
+    let config = Gru4RecConfig {
+        layer: 20,
+        n_epochs: 1,
+        n_sample: 32,
+        ..Default::default()
+    };
+    let gru4rec = Gru4RecTrainer::new(config, Engine::cpu(1));
+    check_blocks(gru4rec.fit(&split.train, &mut ignore).unwrap(), &split);
 }
 
 /// The protocol in its plainest form: Recall@k and MRR@k of one query after the other.

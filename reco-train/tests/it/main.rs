@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails a test may panic")]
 
+mod behavior;
 mod evaluate;
 mod gru4rec;
 mod popularity;
 mod prod2vec;
+mod report;
 mod shop;
+mod slices;
