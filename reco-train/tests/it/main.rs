@@ -4,6 +4,7 @@
 
 mod evaluate;
 mod gru4rec;
+mod neighbours;
 mod popularity;
 mod prod2vec;
 mod shop;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use reco_core::{Model, ModelArtifact, ModelExt, ModelLoader, Split, testing};
 use reco_train::evaluate::Recall;
 use reco_train::{
-    Engine, EpochReport, Error, PopularityTrainer, Prod2Vec, Prod2VecConfig, Prod2VecLoader,
+    Engine, EpochReport, PopularityTrainer, Prod2Vec, Prod2VecConfig, Prod2VecLoader,
     Prod2VecTrainer, Trainer, evaluate,
 };
 
@@ -208,7 +208,7 @@ fn the_burn_engine_gives_the_same_bytes_and_stops_when_told() {
 fn the_gpu_learns_what_the_cpu_does() {
     let engine = match Engine::wgpu() {
         Ok(engine) => engine,
-        Err(error @ Error::DeviceUnavailable { .. }) => {
+        Err(error @ reco_train::Error::DeviceUnavailable { .. }) => {
             println!("not tested: {error}");
             return;
         }
