@@ -12,6 +12,8 @@
 //! Without `--config` the hyperparameters are those of the scripts in `benches/peers`, so that the
 //! numbers stand side by side. A configuration names the hyperparameters that differ:
 //! `{"layer": 224, "loss": "bpr-max"}`.
+//! The models of past sessions (`vmis-knn`, `stan`, `rules`) start from the defaults of their papers' code;
+//! `blend` fuses VMIS-kNN and the GRU, and its configuration is that of the fusion.
 //!
 //! `--report report.html` writes a page to look at: how sure the numbers are, where the model is good and
 //! where it is not, how it behaves, and whether it may be promoted.
@@ -22,16 +24,20 @@ use std::io::{BufReader, Read, Write};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use reco_core::{Model, SessionDataset, SessionEncoding, Split, Timestamp, config_from_value};
+use reco_core::{
+    Model, SessionDataset, SessionEncoding, Split, Timestamp, TrainSet, config_from_value,
+};
 use reco_train::evaluate::{Mrr, Recall};
 use reco_train::{
-    Engine, EpochReport, Gru4RecConfig, Gru4RecTrainer, PopularityTrainer, Prod2VecConfig,
-    Prod2VecTrainer, Scorer, Trainer, evaluate,
+    Blend, BlendConfig, Engine, EpochReport, Gru4RecConfig, Gru4RecTrainer, PopularityTrainer,
+    Prod2VecConfig, Prod2VecTrainer, RulesConfig, RulesTrainer, Scorer, StanConfig, StanTrainer,
+    Trainer, VmisKnnConfig, VmisKnnTrainer, evaluate,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -68,11 +74,15 @@ struct Args {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum ModelKind {
     Popularity,
     Prod2vec,
     Gru4rec,
+    VmisKnn,
+    Stan,
+    Rules,
+    Blend,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
@@ -108,6 +118,9 @@ struct Outcome {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(args.threads.get())
+        .build_global()?;
     let split = Split::from_parts(read_tsv(&args.train)?, read_tsv(&args.test)?);
     let engine = engine(args.device, args.threads.get())?;
     let outcome = match args.model {
@@ -135,6 +148,29 @@ fn main() -> anyhow::Result<()> {
             let config = configured("gru4rec", defaults, args.config.as_deref())?;
             fit_and_evaluate(&args, &split, &Gru4RecTrainer::new(config, engine))?
         }
+        ModelKind::VmisKnn => {
+            let defaults = VmisKnnConfig::default();
+            let config = configured("vmis-knn", defaults, args.config.as_deref())?;
+            fit_and_evaluate(&args, &split, &VmisKnnTrainer::new(config))?
+        }
+        ModelKind::Stan => {
+            let config = configured("stan", StanConfig::default(), args.config.as_deref())?;
+            fit_and_evaluate(&args, &split, &StanTrainer::new(config))?
+        }
+        ModelKind::Rules => {
+            let config = configured("rules", RulesConfig::default(), args.config.as_deref())?;
+            fit_and_evaluate(&args, &split, &RulesTrainer::new(config))?
+        }
+        ModelKind::Blend => {
+            let config = configured("blend", BlendConfig::default(), args.config.as_deref())?;
+            let seed = args.seed;
+            let trainer = BlendTrainer {
+                config,
+                engine,
+                seed,
+            };
+            fit_and_evaluate(&args, &split, &trainer)?
+        }
     };
     let text = if args.json {
         serde_json::to_string(&outcome)?
@@ -154,6 +190,37 @@ fn engine(device: DeviceKind, threads: usize) -> anyhow::Result<Engine> {
         #[cfg(not(feature = "wgpu"))]
         DeviceKind::Wgpu => bail!("this build has no GPU support: build with --features wgpu"),
     })
+}
+
+/// Fits VMIS-kNN and the GRU, and blends them: how a host makes one trainer of several.
+#[derive(Debug)]
+struct BlendTrainer {
+    config: BlendConfig,
+    engine: Engine,
+    seed: u64,
+}
+
+impl Trainer for BlendTrainer {
+    type Model = Blend;
+
+    fn fit(
+        &self,
+        train: &TrainSet,
+        observer: &mut dyn FnMut(&EpochReport) -> ControlFlow<()>,
+    ) -> reco_train::Result<Blend> {
+        let neighbours = VmisKnnTrainer::new(VmisKnnConfig::vs_knn())
+            .fit(train, &mut |_| ControlFlow::Continue(()))?;
+        let config = Gru4RecConfig {
+            seed: self.seed,
+            ..Gru4RecConfig::default()
+        };
+        let network = Gru4RecTrainer::new(config, self.engine.clone()).fit(train, observer)?;
+        Blend::new(
+            train.encoder().clone(),
+            vec![Arc::new(neighbours), Arc::new(network)],
+            self.config.clone(),
+        )
+    }
 }
 
 fn fit_and_evaluate<T>(args: &Args, split: &Split, trainer: &T) -> anyhow::Result<Outcome>
@@ -180,15 +247,12 @@ where
 
     let started = Instant::now();
     let metrics = [Recall::at(20), Mrr::at(20)];
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.threads.get())
-        .build()?;
-    let scores = pool.install(|| evaluate(&model, &split.test, &metrics))?;
+    let scores = evaluate(&model, &split.test, &metrics)?;
     let eval_seconds = started.elapsed().as_secs_f64();
     if let Some(file) = &args.report {
         let name = model.kind();
-        let write = || evaluate_report::write(file, name, &model, split, args.seed);
-        writeln!(std::io::stderr(), "{}", pool.install(write)?)?;
+        let said = evaluate_report::write(file, name, &model, split, args.seed)?;
+        writeln!(std::io::stderr(), "{said}")?;
     }
     Ok(Outcome {
         model: args.model,

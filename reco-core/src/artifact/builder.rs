@@ -19,7 +19,14 @@ pub struct ModelArtifactBuilder {
     encoder: SessionEncoder,
     config: serde_json::Value,
     data: Option<DataFingerprint>,
-    tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+    tensors: Vec<(String, Vec<usize>, Values)>,
+}
+
+/// The values of a tensor, in row-major order.
+#[derive(Debug, Clone)]
+enum Values {
+    F32(Vec<f32>),
+    U32(Vec<u32>),
 }
 
 impl ModelArtifactBuilder {
@@ -49,7 +56,14 @@ impl ModelArtifactBuilder {
     /// A tensor, in row-major order.
     pub fn tensor(mut self, name: impl Into<String>, shape: &[usize], values: &[f32]) -> Self {
         self.tensors
-            .push((name.into(), shape.to_vec(), values.to_vec()));
+            .push((name.into(), shape.to_vec(), Values::F32(values.to_vec())));
+        self
+    }
+
+    /// A tensor of positions or counts, in row-major order: numbers that f32 would round from 2²⁴ on.
+    pub fn indices(mut self, name: impl Into<String>, shape: &[usize], values: &[u32]) -> Self {
+        self.tensors
+            .push((name.into(), shape.to_vec(), Values::U32(values.to_vec())));
         self
     }
 
@@ -62,15 +76,18 @@ impl ModelArtifactBuilder {
     pub fn build(self) -> Result<ModelArtifact> {
         let mut tensors = BTreeMap::new();
         for (name, shape, values) in self.tensors {
-            if !values.iter().all(|value| value.is_finite()) {
-                let reason = format!("tensor `{name}` holds a value that is not finite");
-                return Err(malformed(WEIGHTS, reason));
-            }
-            let bytes: Vec<u8> = values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect();
-            if tensors.insert(name.clone(), (shape, bytes)).is_some() {
+            let (dtype, bytes) = match values {
+                Values::F32(values) if values.iter().all(|value| value.is_finite()) => {
+                    (Dtype::F32, le_bytes(&values, |value| value.to_le_bytes()))
+                }
+                Values::F32(_) => {
+                    let reason = format!("tensor `{name}` holds a value that is not finite");
+                    return Err(malformed(WEIGHTS, reason));
+                }
+                Values::U32(values) => (Dtype::U32, le_bytes(&values, |value| value.to_le_bytes())),
+            };
+            let tensor = (dtype, shape, bytes);
+            if tensors.insert(name.clone(), tensor).is_some() {
                 return Err(malformed(
                     WEIGHTS,
                     format!("two tensors are named `{name}`"),
@@ -79,8 +96,8 @@ impl ModelArtifactBuilder {
         }
         let views = tensors
             .iter()
-            .map(|(name, (shape, bytes))| {
-                let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+            .map(|(name, (dtype, shape, bytes))| {
+                let view = TensorView::new(*dtype, shape.clone(), bytes);
                 Ok((name, view.map_err(|error| malformed(WEIGHTS, error))?))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -107,6 +124,10 @@ impl ModelArtifactBuilder {
             vocabulary,
         })
     }
+}
+
+fn le_bytes<T: Copy>(values: &[T], bytes: impl Fn(T) -> [u8; 4]) -> Vec<u8> {
+    values.iter().flat_map(|&value| bytes(value)).collect()
 }
 
 fn write_vocabulary(vocabulary: &Vocabulary) -> Result<Vec<u8>> {

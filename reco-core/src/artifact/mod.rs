@@ -27,7 +27,7 @@ use crate::vocabulary::Vocabulary;
 /// | file | format | content |
 /// | --- | --- | --- |
 /// | `manifest.json` | JSON | [`Manifest`] |
-/// | `weights.safetensors` | safetensors | tensors of f32, by name |
+/// | `weights.safetensors` | safetensors | tensors of f32 and u32, by name |
 /// | `vocabulary.arrow` | Arrow IPC file | [`Vocabulary::to_batch`] |
 ///
 /// The same model gives the same bytes. The digests of the manifest are checked when the files are
@@ -140,24 +140,7 @@ impl ModelArtifact {
     /// [`Error::MalformedArtifact`] if it is not there, not of f32, of another shape, or holds a
     /// value that is not finite.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let tensors =
-            SafeTensors::deserialize(&self.weights).map_err(|error| malformed(WEIGHTS, error))?;
-        let tensor = tensors
-            .tensor(name)
-            .map_err(|error| malformed(WEIGHTS, error))?;
-        if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
-            let found = (tensor.dtype(), tensor.shape());
-            let reason = format!(
-                "tensor `{name}` is {found:?}, expected {:?}",
-                (Dtype::F32, shape)
-            );
-            return Err(malformed(WEIGHTS, reason));
-        }
-        let (chunks, _) = tensor.data().as_chunks::<4>();
-        let values: Vec<f32> = chunks
-            .iter()
-            .map(|chunk| f32::from_le_bytes(*chunk))
-            .collect();
+        let values = self.values(name, shape, Dtype::F32, f32::from_le_bytes)?;
         if values.iter().all(|value| value.is_finite()) {
             return Ok(values);
         }
@@ -165,6 +148,37 @@ impl ModelArtifact {
             WEIGHTS,
             format!("tensor `{name}` holds a value that is not finite"),
         ))
+    }
+
+    /// The values of a tensor of positions or counts of the given shape, in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MalformedArtifact`] if it is not there, not of u32, or of another shape.
+    pub fn indices(&self, name: &str, shape: &[usize]) -> Result<Vec<u32>> {
+        self.values(name, shape, Dtype::U32, u32::from_le_bytes)
+    }
+
+    fn values<T>(
+        &self,
+        name: &str,
+        shape: &[usize],
+        dtype: Dtype,
+        value: fn([u8; 4]) -> T,
+    ) -> Result<Vec<T>> {
+        let tensors =
+            SafeTensors::deserialize(&self.weights).map_err(|error| malformed(WEIGHTS, error))?;
+        let tensor = tensors
+            .tensor(name)
+            .map_err(|error| malformed(WEIGHTS, error))?;
+        if tensor.dtype() != dtype || tensor.shape() != shape {
+            let found = (tensor.dtype(), tensor.shape());
+            let expected = (dtype, shape);
+            let reason = format!("tensor `{name}` is {found:?}, expected {expected:?}");
+            return Err(malformed(WEIGHTS, reason));
+        }
+        let (chunks, _) = tensor.data().as_chunks::<4>();
+        Ok(chunks.iter().map(|chunk| value(*chunk)).collect())
     }
 
     /// The names and shapes of the tensors, ordered by name.
@@ -377,5 +391,25 @@ mod tests {
             "{error}"
         );
         assert!(artifact().tensor("v", &[4]).is_err());
+        assert!(artifact().indices("w", &[2, 2]).is_err());
+    }
+
+    #[test]
+    fn indices_come_back_to_the_last_bit() {
+        let encoder = artifact().encoder().unwrap();
+        let built = ModelArtifact::builder("test", &encoder)
+            .indices("i", &[3], &[0, (1 << 24) + 1, u32::MAX])
+            .build()
+            .unwrap();
+        let back = ModelArtifact::from_files(&built.to_files().unwrap()).unwrap();
+        assert_eq!(
+            back.indices("i", &[3]).unwrap(),
+            [0, (1 << 24) + 1, u32::MAX]
+        );
+        let error = chain(&back.tensor("i", &[3]).unwrap_err());
+        assert!(
+            error.ends_with("tensor `i` is (U32, [3]), expected (F32, [3])"),
+            "{error}"
+        );
     }
 }

@@ -130,7 +130,9 @@ pub struct WarehouseConfig {
     /// Into how many parts a step divides its rows, each computed by a thread. Default none, which is
     /// DataFusion's: one a core.
     pub target_partitions: Option<NonZeroUsize>,
-    /// How many steps run at once. Default 4.
+    /// How many steps run at once. Default 2, so that one computes while another writes its last file. Each
+    /// has all threads already, and all share the memory limit: with more, an aggregation may be left with
+    /// too little to spill in.
     pub n_concurrent_steps: NonZeroUsize,
     /// Where to spill. Default none, which is the system's folder for temporary files.
     pub spill_dir: Option<PathBuf>,
@@ -143,7 +145,7 @@ impl Default for WarehouseConfig {
         Self {
             memory_limit: 1 << 30,
             target_partitions: None,
-            n_concurrent_steps: const { NonZeroUsize::new(4).expect("4 is not 0") },
+            n_concurrent_steps: const { NonZeroUsize::new(2).expect("2 is not 0") },
             spill_dir: None,
             run_retention: RunRetention::default(),
         }
