@@ -163,6 +163,7 @@ impl<E: Record> Decoder<E> {
             self.day = header.day;
         }
         let before = self.len();
+        let odd = |error: ArrowError| error.to_string();
         let mut batches = self.batches(header.stream)?;
         while let Some(batch) = self.stream.decode(&mut batches).map_err(odd)? {
             if header.day == MIXED {
@@ -206,7 +207,7 @@ impl<E: Record> Decoder<E> {
             self.stream = StreamDecoder::new();
             self.schema = schema.to_vec();
             let none = self.stream.decode(&mut Buffer::from(schema));
-            if none.map_err(odd)?.is_some() {
+            if none.map_err(|error| error.to_string())?.is_some() {
                 return Err("it begins with a batch".to_owned());
             }
         }
@@ -263,10 +264,6 @@ fn parse(bytes: &[u8]) -> Result<Header<'_>, String> {
 fn schema_message(stream: &[u8]) -> Option<&[u8]> {
     let len = stream.get(4..8)?.try_into().map(u32::from_le_bytes).ok()?;
     stream.get(..usize::try_from(len).ok()?.checked_add(8)?)
-}
-
-fn odd(error: ArrowError) -> String {
-    error.to_string()
 }
 
 fn checksum(bytes: &[u8]) -> u32 {
