@@ -3,6 +3,9 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use reco_core::ModelArtifact;
+use serde::de::DeserializeOwned;
+
 use crate::error::{Error, Result};
 
 /// The widest layer or vector: above it a typo is likelier than a model.
@@ -37,4 +40,18 @@ pub(crate) fn check(model: &'static str, rules: impl IntoIterator<Item = Rule>) 
         Some((key, _, reason)) => Err(Error::InvalidConfig { model, key, reason }),
         None => Ok(()),
     }
+}
+
+/// The hyperparameters of an artifact, if they are some that the algorithm allows.
+pub(crate) fn stored<C: DeserializeOwned>(
+    kind: &str,
+    artifact: &ModelArtifact,
+    check: impl Fn(&C) -> Result<()>,
+) -> reco_core::Result<C> {
+    let config = artifact.config()?;
+    check(&config).map_err(|error| reco_core::Error::InvalidConfig {
+        of: kind.to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok(config)
 }

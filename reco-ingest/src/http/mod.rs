@@ -237,8 +237,8 @@ impl Collector {
             // Every origin is told the same.
             .vary([])
             .max_age(Duration::from_secs(24 * 60 * 60));
-        // The layer answers what browsers ask first. Around every request it would cost as much as reading
-        // the event, so the other answers say themselves that any page may read them.
+        // The layer answers what browsers ask first, and only that: around every request it costs far more
+        // than the two headers that the other answers need, which they bring themselves.
         let asked = || options(answer::health).route_layer(allowed.clone());
         Router::new()
             .route("/collect", post(answer::collect).merge(asked()))

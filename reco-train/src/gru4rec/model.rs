@@ -15,6 +15,7 @@ use super::weights::Weights;
 use super::{Gru4RecConfig, KIND};
 use crate::error::Result;
 use crate::evaluate::{DenseScorer, Scorer, rank};
+use crate::rule;
 
 /// Sessions that are computed at once. Products always have this shape, padded with zeros, so that a
 /// session's scores do not depend on the sessions beside it.
@@ -106,13 +107,7 @@ impl Gru4Rec {
     }
 
     fn from_artifact(artifact: &ModelArtifact) -> reco_core::Result<Self> {
-        let config: Gru4RecConfig = artifact.config()?;
-        config
-            .check()
-            .map_err(|error| reco_core::Error::InvalidConfig {
-                of: KIND.to_owned(),
-                reason: error.to_string(),
-            })?;
+        let config = rule::stored(KIND, artifact, Gru4RecConfig::check)?;
         let encoder = artifact.encoder()?;
         let (n_items, dim) = (encoder.vocabulary().len(), config.layer);
         let weights = Weights {

@@ -11,6 +11,7 @@ use reco_core::{
 
 use super::{KIND, Prod2VecConfig};
 use crate::evaluate::{DenseScorer, Scorer, rank};
+use crate::rule;
 
 /// The tensor of the vectors in an artifact: `[n_items, vector_size]`.
 const VECTORS: &str = "vectors";
@@ -215,11 +216,7 @@ impl ModelLoader for Prod2VecLoader {
     }
 
     fn load(&self, artifact: &ModelArtifact) -> Result<Arc<dyn Model>> {
-        let config: Prod2VecConfig = artifact.config()?;
-        config.check().map_err(|error| Error::InvalidConfig {
-            of: KIND.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let config = rule::stored(KIND, artifact, Prod2VecConfig::check)?;
         let encoder = artifact.encoder()?;
         let shape = [encoder.vocabulary().len(), config.vector_size];
         let vectors = artifact.tensor(VECTORS, &shape)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use reco_core::{
-    DataFingerprint, Error, ItemIdx, Model, ModelArtifact, ModelLoader, Ranking, Result, Session,
+    DataFingerprint, ItemIdx, Model, ModelArtifact, ModelLoader, Ranking, Result, Session,
     SessionEncoder,
 };
 
@@ -11,6 +11,7 @@ use super::mine::Table;
 use super::{KIND, RulesConfig};
 use crate::evaluate::Scorer;
 use crate::neighbours::{self, Neighbourhood, Pool, Scratch};
+use crate::rule;
 
 /// The items of the rules, those of one item after the other, the heaviest first: `[n_rules]`.
 const ITEMS: &str = "rule_items";
@@ -87,11 +88,7 @@ impl Rules {
     ///
     /// As [`ModelLoader::load`].
     pub fn from_artifact(artifact: &ModelArtifact) -> Result<Self> {
-        let config: RulesConfig = artifact.config()?;
-        config.check().map_err(|error| Error::InvalidConfig {
-            of: KIND.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let config = rule::stored(KIND, artifact, RulesConfig::check)?;
         let encoder = artifact.encoder()?;
         let n_items = encoder.vocabulary().len();
         let lengths = artifact.indices(LENGTHS, &[n_items])?;
@@ -118,7 +115,7 @@ impl Rules {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if a hyperparameter cannot be written as JSON, and as
+    /// [`Error::InvalidConfig`](reco_core::Error::InvalidConfig) if a hyperparameter cannot be written as JSON, and as
     /// [`ModelArtifactBuilder::build`](reco_core::ModelArtifactBuilder::build).
     pub fn to_artifact(&self) -> crate::Result<ModelArtifact> {
         let Table { items, weights, .. } = &self.table;

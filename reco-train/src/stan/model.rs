@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use reco_core::{
-    DataFingerprint, Error, ItemIdx, Model, ModelArtifact, ModelLoader, Ranking, Result, Session,
+    DataFingerprint, ItemIdx, Model, ModelArtifact, ModelLoader, Ranking, Result, Session,
     SessionEncoder, TrainSet,
 };
 
 use super::{KIND, Similarity, StanConfig};
 use crate::evaluate::Scorer;
 use crate::neighbours::{self, Neighbourhood, Pool, Scratch, SessionIndex};
+use crate::rule;
 
 /// Microseconds of a day.
 const DAY: f64 = 86_400e6;
@@ -85,7 +86,7 @@ impl Stan {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if the new sessions are encoded in another way, or if there are 2³² sessions
+    /// [`Error::InvalidConfig`](reco_core::Error::InvalidConfig) if the new sessions are encoded in another way, or if there are 2³² sessions
     /// or items.
     pub fn update(&self, train: &TrainSet) -> crate::Result<Self> {
         let (index, encoder) = self
@@ -100,11 +101,7 @@ impl Stan {
     ///
     /// As [`ModelLoader::load`].
     pub fn from_artifact(artifact: &ModelArtifact) -> Result<Self> {
-        let config: StanConfig = artifact.config()?;
-        config.check().map_err(|error| Error::InvalidConfig {
-            of: KIND.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let config = rule::stored(KIND, artifact, StanConfig::check)?;
         let encoder = artifact.encoder()?;
         let index = SessionIndex::load(artifact, encoder.vocabulary().len(), config.kept())?;
         let data = artifact.manifest().data.clone();
@@ -115,7 +112,7 @@ impl Stan {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if a hyperparameter cannot be written as JSON, and as
+    /// [`Error::InvalidConfig`](reco_core::Error::InvalidConfig) if a hyperparameter cannot be written as JSON, and as
     /// [`ModelArtifactBuilder::build`](reco_core::ModelArtifactBuilder::build).
     pub fn to_artifact(&self) -> crate::Result<ModelArtifact> {
         neighbours::to_artifact(KIND, &self.encoder, &self.config, self.data.as_ref(), |b| {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use reco_core::{
-    DataFingerprint, Error, ItemIdx, Model, ModelArtifact, ModelLoader, Ranking, Result, Session,
+    DataFingerprint, ItemIdx, Model, ModelArtifact, ModelLoader, Ranking, Result, Session,
     SessionEncoder, TrainSet,
 };
 
 use super::{Idf, KIND, Remind, VmisKnnConfig};
 use crate::evaluate::Scorer;
 use crate::neighbours::{self, Neighbourhood, Pool, Scratch, SessionIndex};
+use crate::rule;
 
 /// An index of past sessions, and the answers that it gives; see the [module](super).
 ///
@@ -89,7 +90,7 @@ impl VmisKnn {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if the new sessions are encoded in another way, or if there are 2³² sessions
+    /// [`Error::InvalidConfig`](reco_core::Error::InvalidConfig) if the new sessions are encoded in another way, or if there are 2³² sessions
     /// or items.
     pub fn update(&self, train: &TrainSet) -> crate::Result<Self> {
         let (index, encoder) = self
@@ -104,11 +105,7 @@ impl VmisKnn {
     ///
     /// As [`ModelLoader::load`].
     pub fn from_artifact(artifact: &ModelArtifact) -> Result<Self> {
-        let config: VmisKnnConfig = artifact.config()?;
-        config.check().map_err(|error| Error::InvalidConfig {
-            of: KIND.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let config = rule::stored(KIND, artifact, VmisKnnConfig::check)?;
         let encoder = artifact.encoder()?;
         let index = SessionIndex::load(artifact, encoder.vocabulary().len(), config.kept())?;
         let data = artifact.manifest().data.clone();
@@ -119,7 +116,7 @@ impl VmisKnn {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if a hyperparameter cannot be written as JSON, and as
+    /// [`Error::InvalidConfig`](reco_core::Error::InvalidConfig) if a hyperparameter cannot be written as JSON, and as
     /// [`ModelArtifactBuilder::build`](reco_core::ModelArtifactBuilder::build).
     pub fn to_artifact(&self) -> crate::Result<ModelArtifact> {
         neighbours::to_artifact(KIND, &self.encoder, &self.config, self.data.as_ref(), |b| {

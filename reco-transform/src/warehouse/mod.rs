@@ -122,8 +122,8 @@ pub struct Warehouse {
 #[serde(default, deny_unknown_fields)]
 pub struct WarehouseConfig {
     /// The most bytes that sorts, joins and aggregations hold at once, of all steps together. Default
-    /// 1 GiB. Tables in memory come on top, and what the host's allocator keeps of freed batches: glibc's as
-    /// much again, unless the host runs with `MALLOC_TRIM_THRESHOLD_=1000000` in its environment.
+    /// 1 GiB. Tables in memory come on top, and what the host's allocator keeps of freed batches: glibc's
+    /// gives them back if the host runs with `MALLOC_TRIM_THRESHOLD_=1000000` in its environment.
     ///
     /// Sorts, aggregations and windows spill what is more to disk. A join does not: the smaller of its
     /// sides, as far as that is known, otherwise the left one, has to fit, or the step fails.
