@@ -65,6 +65,8 @@ impl Shared {
         // The payloads are the body, which is not held a second time.
         self.more_room(&mut room, decoded.n_bytes())
             .map_err(refused)?;
+        // They lie in the buffer of the connection too.
+        drop(parts);
         let write = Arc::clone(self).write(request, decoded, room, label.clone());
         match Finished::new(write.in_current_span()).await {
             Ok(written) => written.map_err(refused),

@@ -20,6 +20,8 @@ pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// What a request takes besides its body, about.
 pub(super) const MIN_REQUEST_BYTES: usize = 4 << 10;
 
+// Half of what a connection reads at once.
+const SHORT_BODY: usize = 4 << 10;
 // A client that is told to come back finds room soon: requests take milliseconds.
 const BUSY: Duration = Duration::from_secs(1);
 
@@ -68,12 +70,20 @@ impl Shared {
         Ok(())
     }
 
-    /// The whole body. One that came in one piece is not copied.
+    /// The whole body. A long one that came in one piece is not copied; a short one is, since it lies in the
+    /// buffer that its connection reads into, and the connection would need another while this one is held.
     pub(super) async fn body(&self, body: Body) -> Result<Bytes, Refusal> {
         let max_bytes = self.limits.body_bytes;
         let collected = Limited::new(body, max_bytes).collect();
         match tokio::time::timeout(self.limits.body_timeout, collected).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Ok(collected)) => {
+                let body = collected.to_bytes();
+                Ok(if body.len() <= SHORT_BODY {
+                    Bytes::copy_from_slice(&body)
+                } else {
+                    body
+                })
+            }
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLong { max_bytes }),
             Ok(Err(_)) => Err(Refusal::CutShort),
             Err(_) => Err(Refusal::TooSlow),

@@ -32,10 +32,12 @@ const HEADER_1: usize = 16;
 // The day of a group that has several.
 const MIXED: i64 = i64::MIN;
 // The batches of small groups are put together up to so many rows, or bytes: each has a price.
-const CHUNK_ROWS: usize = 8192;
+const CHUNK_ROWS: usize = 2048;
 const CHUNK_BYTES: usize = 16 << 20;
 // Arrow counts the bytes of a text column in 32 bits: a batch stays well below.
 const MAX_BATCH_BYTES: usize = 64 << 20;
+// The memory of a group that is larger is given back.
+const MAX_SPARE_BYTES: usize = 1 << 20;
 // What an Arrow stream ends with: a message of no bytes.
 const END: [u8; 8] = [255, 255, 255, 255, 0, 0, 0, 0];
 
@@ -52,6 +54,8 @@ pub(super) struct Encoder<E> {
     stream: StreamWriter<Vec<u8>>,
     /// The schema message, with which each group begins.
     schema: Vec<u8>,
+    /// The bytes of a group that was stored, for the next one.
+    spare: Vec<u8>,
     records: PhantomData<fn(E)>,
 }
 
@@ -67,6 +71,7 @@ impl<E: Record> Encoder<E> {
         Ok(Self {
             schema: std::mem::take(stream.get_mut()),
             stream,
+            spare: Vec::new(),
             records: PhantomData,
         })
     }
@@ -76,7 +81,9 @@ impl<E: Record> Encoder<E> {
         let n_bytes: usize = records.iter().map(Record::n_bytes).sum();
         // Whatever a failure before left in it is dropped.
         let bytes = self.stream.get_mut();
-        *bytes = Vec::with_capacity(n_bytes + (4 << 10));
+        *bytes = std::mem::take(&mut self.spare);
+        bytes.clear();
+        bytes.reserve(n_bytes + (4 << 10));
         bytes.resize(HEADER, 0);
         bytes.extend_from_slice(&self.schema);
         let mut first = 0;
@@ -105,6 +112,13 @@ impl<E: Record> Encoder<E> {
         bytes[..4].copy_from_slice(&FORMAT.to_le_bytes());
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         Ok(Group { bytes, n_records })
+    }
+
+    /// Takes a group back that was stored: the next one needs about as much memory.
+    pub(super) fn reuse(&mut self, group: Group) {
+        if group.bytes.capacity() <= MAX_SPARE_BYTES {
+            self.spare = group.bytes;
+        }
     }
 
     fn write(&mut self, records: &[E]) -> Result<()> {

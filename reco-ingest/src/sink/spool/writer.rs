@@ -199,6 +199,9 @@ impl<E: Record> Writer<E> {
                 // Nobody is told, and nobody waits, once the runtime is gone.
                 drop(self.stored.send(replies.into_iter().flatten().collect()));
                 self.trimmed(n_trimmed);
+                for group in groups {
+                    self.encoder.reuse(group);
+                }
             }
             Err(error) => {
                 tracing::warn!(spool = %self.inner.name, %error, "a group was not stored");
