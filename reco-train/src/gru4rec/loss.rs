@@ -1,10 +1,9 @@
-//! The losses of a row of scores and their gradients, in one go; [`Loss`] has the equations.
-
-use std::ops::Range;
+//! The losses of lanes and their gradients, some candidates at a time; [`Loss`] has the equations.
 
 use serde::{Deserialize, Serialize};
 
-use super::math::{exp, max, sigmoid, sum, vectorised};
+use super::layout::PANEL;
+use super::math::{exp, sigmoid, vectorised};
 
 /// Keeps the logarithm of BPR-max finite; the value of the reference implementation.
 pub(super) const EPSILON: f32 = 1e-24;
@@ -53,161 +52,364 @@ pub(super) struct Objective {
     pub(super) elu_param: f32,
 }
 
-/// What the rows of a step share: one value for each candidate.
+/// Some candidates, one value for each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidates<'a> {
+    /// The first of them among those of the step.
+    pub(super) first: usize,
     pub(super) bias: &'a [f32],
     pub(super) log_weight: &'a [f32],
 }
 
+/// A panel of lanes: candidate `first + l` of the step is the target of lane `l`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Targets<'a> {
+    pub(super) first: usize,
+    /// How many lanes there are; scores have columns for `n_columns`, the rest of which count for nothing.
+    pub(super) n_lanes: usize,
+    pub(super) n_columns: usize,
+    /// The score of each lane's target, with its bias.
+    pub(super) scores: &'a [f32],
+}
+
+impl Targets<'_> {
+    /// The lane whose target is a candidate of the step.
+    #[inline(always)]
+    fn lane_of(&self, candidate: usize) -> Option<usize> {
+        candidate
+            .checked_sub(self.first)
+            .filter(|&lane| lane < self.n_lanes)
+    }
+}
+
+/// What the loss of each lane needs to know about some candidates, before the division by the softmax's total.
+///
+/// Exponents are taken off the largest score among these candidates.
+#[derive(Debug, Clone)]
+pub(super) struct Sums {
+    /// The largest exponent.
+    best: [f32; PANEL],
+    /// Σ e
+    mass: [f32; PANEL],
+    /// Σ e σ
+    beaten: [f32; PANEL],
+    /// Σ e r²
+    squares: [f32; PANEL],
+    /// Σ e σ (1 − σ)
+    slope: [f32; PANEL],
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self {
+            best: [f32::NEG_INFINITY; PANEL],
+            mass: [0.0; PANEL],
+            beaten: [0.0; PANEL],
+            squares: [0.0; PANEL],
+            slope: [0.0; PANEL],
+        }
+    }
+}
+
+/// The same about all candidates, as means over the softmax; and the loss.
+#[derive(Debug, Clone)]
+pub(super) struct Totals {
+    /// The largest exponent.
+    best: [f32; PANEL],
+    /// One over the softmax's total, at that exponent; 0 for a lane that does not count.
+    inverse: [f32; PANEL],
+    /// A
+    beaten: [f32; PANEL],
+    /// R
+    squares: [f32; PANEL],
+    /// ∂L/∂r_t without its denominator.
+    slope: [f32; PANEL],
+    /// The sum of the losses of the lanes.
+    pub(super) loss: f64,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        let Sums {
+            best,
+            mass,
+            beaten,
+            squares,
+            slope,
+        } = Sums::default();
+        Self {
+            best,
+            inverse: mass,
+            beaten,
+            squares,
+            slope,
+            loss: 0.0,
+        }
+    }
+}
+
 impl Objective {
-    /// Replaces rows of scores with `scale` times the gradient of their losses, and returns the losses'
-    /// sum.
-    ///
-    /// `scores` is `[n_rows, n_candidates]`; the target of the first row is candidate `first_target`,
-    /// of the next row the next.
-    pub(super) fn rows(
+    /// Takes in products of lanes and candidates, `[n_candidates, n_columns]`, and leaves in their place what
+    /// [`gradient`](Self::gradient) goes on from.
+    pub(super) fn absorb(
         self,
         scores: &mut [f32],
-        first_target: usize,
         candidates: Candidates<'_>,
-        scale: f32,
-    ) -> f64 {
-        vectorised(|| {
-            let mut total = 0.0;
-            let rows = scores.chunks_exact_mut(candidates.bias.len());
-            for (row, target) in rows.zip(first_target..) {
-                total += f64::from(match self.loss {
-                    Loss::CrossEntropy => cross_entropy(row, target, candidates, scale),
-                    Loss::BprMax => self.bpr_max(row, target, candidates, scale),
-                });
-            }
-            total
-        })
+        targets: Targets<'_>,
+    ) -> Sums {
+        let mut sums = Sums::default();
+        vectorised(
+            #[inline(always)]
+            || match self.loss {
+                Loss::CrossEntropy => {
+                    absorb_cross_entropy(scores, candidates, targets.n_columns, &mut sums);
+                }
+                Loss::BprMax => self.absorb_bpr_max(scores, candidates, targets, &mut sums),
+            },
+        );
+        sums
     }
 
-    #[inline(always)]
-    fn bpr_max(
+    /// Adds up what is known about all candidates of a step, always in the same order.
+    ///
+    /// `log_weights` are those of the targets.
+    pub(super) fn total<'a>(
         self,
-        row: &mut [f32],
-        target: usize,
+        parts: impl Iterator<Item = &'a Sums> + Clone,
+        log_weights: &[f32],
+        targets: Targets<'_>,
+    ) -> Totals {
+        let mut totals = Totals::default();
+        let n = targets.n_columns;
+        vectorised(
+            #[inline(always)]
+            || {
+                let best = &mut totals.best[..n];
+                for part in parts.clone() {
+                    for (best, of_part) in best.iter_mut().zip(&part.best) {
+                        *best = if *of_part > *best { *of_part } else { *best };
+                    }
+                }
+                let (mass, beaten) = (&mut totals.inverse[..n], &mut totals.beaten[..n]);
+                let (squares, slope) = (&mut totals.squares[..n], &mut totals.slope[..n]);
+                for part in parts {
+                    for l in 0..n {
+                        // Without a negative there is no exponent, and no mass.
+                        let factor = exp(part.best[l] - best[l].max(f32::MIN));
+                        mass[l] += factor * part.mass[l];
+                        beaten[l] += factor * part.beaten[l];
+                        squares[l] += factor * part.squares[l];
+                        slope[l] += factor * part.slope[l];
+                    }
+                }
+            },
+        );
+        for lane in targets.n_lanes..n {
+            totals.inverse[lane] = 0.0;
+        }
+        for (lane, log_weight) in log_weights.iter().enumerate().take(targets.n_lanes) {
+            let mass = totals.inverse[lane];
+            // Without a negative there is nothing to beat; a mass that is not a number is to be seen.
+            let inverse = if mass == 0.0 { 0.0 } else { 1.0 / mass };
+            totals.inverse[lane] = inverse;
+            let means = [&mut totals.beaten, &mut totals.squares, &mut totals.slope];
+            let [a, r, _] = means.map(|mean| {
+                mean[lane] *= inverse;
+                mean[lane]
+            });
+            totals.loss += f64::from(match self.loss {
+                Loss::CrossEntropy => {
+                    mass.ln() + totals.best[lane] - (targets.scores[lane] + log_weight)
+                }
+                Loss::BprMax if mass == 0.0 => 0.0,
+                Loss::BprMax => self.bpreg * r - (a + EPSILON).ln(),
+            });
+        }
+        totals
+    }
+
+    /// Replaces what [`absorb`](Self::absorb) left with `scale` times the gradient of the losses.
+    pub(super) fn gradient(
+        self,
+        scores: &mut [f32],
         candidates: Candidates<'_>,
+        targets: Targets<'_>,
+        (sums, totals): (&Sums, &Totals),
         scale: f32,
-    ) -> f32 {
-        let Self {
-            bpreg,
-            elu_param: alpha,
-            ..
-        } = self;
-        for (score, bias) in row.iter_mut().zip(candidates.bias) {
-            let x = *score + bias;
-            let below = if alpha == 0.0 {
-                x
-            } else {
-                alpha * (exp(x) - 1.0)
-            };
-            *score = if x > 0.0 { x } else { below };
-        }
-        let negatives = [0..target, target + 1..row.len()];
-        let r_t = row[target];
-        let best = negatives
-            .clone()
-            .map(|range| largest(row, candidates, range));
-        let best = best[0].max(best[1]);
-        let parts = negatives
-            .clone()
-            .map(|range| Sums::of(row, r_t, best, candidates, range));
-        let total = parts[0].mass + parts[1].mass;
-        // Without a negative there is nothing to beat.
-        let inverse = if total > 0.0 { 1.0 / total } else { 0.0 };
-        let a = (parts[0].beaten + parts[1].beaten) * inverse;
-        let squares = (parts[0].squares + parts[1].squares) * inverse;
-        let d_target = (parts[0].slope + parts[1].slope) * inverse;
-        let has_negatives = if row.len() > 1 { 1.0 } else { 0.0 };
-        let pull = has_negatives / (a + EPSILON);
-        let slope_of = |r: f32| {
-            if r > 0.0 || alpha == 0.0 {
-                1.0
-            } else {
-                r + alpha
-            }
-        };
-        for range in negatives {
-            let weights = &candidates.log_weight[range.clone()];
-            for (r, weight) in row[range].iter_mut().zip(weights) {
-                let s = exp(*r + weight - best) * inverse;
-                let sigma = sigmoid(r_t - *r);
-                let d = s * (bpreg * (*r * *r - squares + 2.0 * *r) - pull * (sigma * sigma - a));
-                *r = scale * d * slope_of(*r);
-            }
-        }
-        row[target] = -scale * pull * d_target * slope_of(r_t);
-        has_negatives * (bpreg * squares - (a + EPSILON).ln())
+    ) {
+        vectorised(
+            #[inline(always)]
+            || match self.loss {
+                Loss::CrossEntropy => {
+                    gradient_of_cross_entropy(scores, candidates, targets, (sums, totals), scale);
+                }
+                Loss::BprMax => {
+                    self.gradient_of_bpr_max(scores, candidates, targets, totals, scale)
+                }
+            },
+        );
     }
-}
 
-#[inline(always)]
-fn cross_entropy(row: &mut [f32], target: usize, candidates: Candidates<'_>, scale: f32) -> f32 {
-    let terms = candidates.bias.iter().zip(candidates.log_weight);
-    for (score, (bias, weight)) in row.iter_mut().zip(terms) {
-        *score += bias + weight;
-    }
-    let of_target = row[target];
-    let best = max(row.len(), |j| row[j]);
-    for score in row.iter_mut() {
-        *score = exp(*score - best);
-    }
-    let total = sum(row.len(), |j| row[j]);
-    let factor = scale / total;
-    for score in row.iter_mut() {
-        *score *= factor;
-    }
-    row[target] -= scale;
-    total.ln() + best - of_target
-}
-
-#[inline(always)]
-fn largest(row: &[f32], candidates: Candidates<'_>, range: Range<usize>) -> f32 {
-    let (r, weight) = (&row[range.clone()], &candidates.log_weight[range]);
-    max(r.len().min(weight.len()), |j| r[j] + weight[j])
-}
-
-/// The sums of BPR-max over some negatives, before the division by the softmax's total.
-struct Sums {
-    /// Σ e
-    mass: f32,
-    /// Σ e σ
-    beaten: f32,
-    /// Σ e r²
-    squares: f32,
-    /// Σ e σ (1 − σ)
-    slope: f32,
-}
-
-impl Sums {
     #[inline(always)]
-    fn of(
-        row: &[f32],
-        r_t: f32,
-        best: f32,
+    fn elu(self, x: f32) -> f32 {
+        let alpha = self.elu_param;
+        let below = if alpha == 0.0 {
+            x
+        } else {
+            alpha * (exp(x) - 1.0)
+        };
+        if x > 0.0 { x } else { below }
+    }
+
+    /// Its slope where its value is `r`.
+    #[inline(always)]
+    fn elu_slope(self, r: f32) -> f32 {
+        if r > 0.0 || self.elu_param == 0.0 {
+            1.0
+        } else {
+            r + self.elu_param
+        }
+    }
+
+    #[inline(always)]
+    fn absorb_bpr_max(
+        self,
+        scores: &mut [f32],
         candidates: Candidates<'_>,
-        range: Range<usize>,
-    ) -> Self {
-        let (r, weight) = (&row[range.clone()], &candidates.log_weight[range]);
-        let len = r.len().min(weight.len());
-        let e = |j: usize| exp(r[j] + weight[j] - best);
-        let sigma = |j: usize| sigmoid(r_t - r[j]);
-        Self {
-            mass: sum(len, e),
-            beaten: sum(len, |j| e(j) * sigma(j)),
-            squares: sum(len, |j| e(j) * r[j] * r[j]),
-            slope: sum(len, |j| e(j) * sigma(j) * (1.0 - sigma(j))),
+        targets: Targets<'_>,
+        sums: &mut Sums,
+    ) {
+        let n = targets.n_columns;
+        let terms = || candidates.bias.iter().zip(candidates.log_weight);
+        let best = &mut sums.best[..n];
+        for (i, (row, (bias, weight))) in scores.chunks_exact_mut(n).zip(terms()).enumerate() {
+            let own = targets.lane_of(candidates.first + i);
+            let own = own.map(|lane| (lane, best[lane]));
+            for (score, best) in row.iter_mut().zip(best.iter_mut()) {
+                *score = self.elu(*score + bias);
+                let exponent = *score + weight;
+                *best = if exponent > *best { exponent } else { *best };
+            }
+            if let Some((lane, before)) = own {
+                best[lane] = before;
+            }
+        }
+        let r_t: &mut [f32] = &mut [0.0; PANEL][..n];
+        for (r_t, score) in r_t.iter_mut().zip(targets.scores) {
+            *r_t = self.elu(*score);
+        }
+        let (mass, beaten) = (&mut sums.mass[..n], &mut sums.beaten[..n]);
+        let (squares, slope) = (&mut sums.squares[..n], &mut sums.slope[..n]);
+        for (i, (row, (_, weight))) in scores.chunks_exact(n).zip(terms()).enumerate() {
+            let own = targets.lane_of(candidates.first + i);
+            let own = own.map(|l| (l, [mass[l], beaten[l], squares[l], slope[l]]));
+            for l in 0..n {
+                let r = row[l];
+                let e = exp(r + weight - best[l]);
+                let sigma = sigmoid(r_t[l] - r);
+                mass[l] += e;
+                beaten[l] += e * sigma;
+                squares[l] += e * (r * r);
+                slope[l] += e * (sigma * (1.0 - sigma));
+            }
+            if let Some((l, before)) = own {
+                [mass[l], beaten[l], squares[l], slope[l]] = before;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn gradient_of_bpr_max(
+        self,
+        scores: &mut [f32],
+        candidates: Candidates<'_>,
+        targets: Targets<'_>,
+        totals: &Totals,
+        scale: f32,
+    ) {
+        let n = targets.n_columns;
+        let (best, inverse) = (&totals.best[..n], &totals.inverse[..n]);
+        let (a, squares) = (&totals.beaten[..n], &totals.squares[..n]);
+        let pull: &mut [f32] = &mut [0.0; PANEL][..n];
+        let r_t: &mut [f32] = &mut [0.0; PANEL][..n];
+        for l in 0..n {
+            // Without a negative nothing pulls.
+            pull[l] = if inverse[l] == 0.0 {
+                0.0
+            } else {
+                1.0 / (a[l] + EPSILON)
+            };
+            r_t[l] = self.elu(targets.scores[l]);
+        }
+        let rows = scores.chunks_exact_mut(n).zip(candidates.log_weight);
+        for (i, (row, weight)) in rows.enumerate() {
+            for l in 0..n {
+                let r = row[l];
+                let s = exp(r + weight - best[l]) * inverse[l];
+                let sigma = sigmoid(r_t[l] - r);
+                let of_squares = self.bpreg * (r * r - squares[l] + 2.0 * r);
+                let d = s * (of_squares - pull[l] * (sigma * sigma - a[l]));
+                row[l] = scale * d * self.elu_slope(r);
+            }
+            if let Some(l) = targets.lane_of(candidates.first + i) {
+                row[l] = -scale * pull[l] * totals.slope[l] * self.elu_slope(r_t[l]);
+            }
+        }
+    }
+}
+
+/// Leaves `e`, taken off the largest exponent.
+#[inline(always)]
+fn absorb_cross_entropy(
+    scores: &mut [f32],
+    candidates: Candidates<'_>,
+    n_columns: usize,
+    sums: &mut Sums,
+) {
+    let best = &mut sums.best[..n_columns];
+    let terms = candidates.bias.iter().zip(candidates.log_weight);
+    for (row, (bias, weight)) in scores.chunks_exact_mut(n_columns).zip(terms) {
+        let shift = bias + weight;
+        for (score, best) in row.iter_mut().zip(best.iter_mut()) {
+            *score += shift;
+            *best = if *score > *best { *score } else { *best };
+        }
+    }
+    let mass = &mut sums.mass[..n_columns];
+    for row in scores.chunks_exact_mut(n_columns) {
+        for ((score, mass), best) in row.iter_mut().zip(mass.iter_mut()).zip(best.iter()) {
+            *score = exp(*score - best);
+            *mass += *score;
+        }
+    }
+}
+
+#[inline(always)]
+fn gradient_of_cross_entropy(
+    scores: &mut [f32],
+    candidates: Candidates<'_>,
+    targets: Targets<'_>,
+    (sums, totals): (&Sums, &Totals),
+    scale: f32,
+) {
+    let n = targets.n_columns;
+    let factor: &mut [f32] = &mut [0.0; PANEL][..n];
+    for (l, factor) in factor.iter_mut().enumerate() {
+        *factor = exp(sums.best[l] - totals.best[l]) * totals.inverse[l] * scale;
+    }
+    for (i, row) in scores.chunks_exact_mut(n).enumerate() {
+        for (score, factor) in row.iter_mut().zip(factor.iter()) {
+            *score *= factor;
+        }
+        if let Some(lane) = targets.lane_of(candidates.first + i) {
+            row[lane] -= scale;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::product::VECTOR;
     use super::*;
 
     const BPR: Objective = Objective {
@@ -224,6 +426,7 @@ mod tests {
         ..BPR
     };
 
+    /// Of one lane, with the candidates in two parts; its target is given at any place, and scored there.
     fn loss_and_gradient(
         objective: Objective,
         scores: &[f32],
@@ -231,9 +434,40 @@ mod tests {
         bias: &[f32],
         log_weight: &[f32],
     ) -> (f64, Vec<f32>) {
-        let mut row = scores.to_vec();
-        let loss = objective.rows(&mut row, target, Candidates { bias, log_weight }, 1.0);
-        (loss, row)
+        let of_target = [scores[target] + bias[target]; VECTOR];
+        let targets = Targets {
+            first: target,
+            n_lanes: 1,
+            n_columns: VECTOR,
+            scores: &of_target,
+        };
+        let middle = scores.len() / 2;
+        let mut parts: Vec<_> = [0..middle, middle..scores.len()]
+            .into_iter()
+            .map(|range| {
+                let candidates = Candidates {
+                    first: range.start,
+                    bias: &bias[range.clone()],
+                    log_weight: &log_weight[range.clone()],
+                };
+                let products = scores[range].iter().flat_map(|&score| [score; VECTOR]);
+                (candidates, products.collect::<Vec<f32>>())
+            })
+            .collect();
+        let sums: Vec<_> = parts
+            .iter_mut()
+            .map(|(candidates, scores)| objective.absorb(scores, *candidates, targets))
+            .collect();
+        let totals = objective.total(sums.iter(), &log_weight[target..=target], targets);
+        let mut gradient = Vec::new();
+        for ((candidates, scores), sums) in parts.iter_mut().zip(&sums) {
+            objective.gradient(scores, *candidates, targets, (sums, &totals), 1.0);
+            for row in scores.chunks(VECTOR) {
+                assert!(row[1..].iter().all(|d| *d == 0.0 || d.is_nan()), "{row:?}");
+                gradient.push(row[0]);
+            }
+        }
+        (totals.loss, gradient)
     }
 
     fn assert_near(found: &[f32], expected: &[f64]) {

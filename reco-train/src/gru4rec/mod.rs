@@ -57,16 +57,20 @@
 //! agree to 10⁻⁴.
 
 mod batch;
+mod candidates;
 mod cell;
 mod config;
 #[cfg(feature = "burn")]
 mod device;
 mod kernel;
+mod lanes;
+mod layout;
 mod loss;
 mod math;
 pub(crate) mod matrix;
 mod model;
 mod parameters;
+mod product;
 mod uses;
 mod weights;
 
@@ -148,7 +152,7 @@ impl Trainer for Gru4RecTrainer {
         config.check()?;
         let mut minibatches = Minibatches::new(train, config)?;
         let encoder = minibatches.dataset().encoder().clone();
-        let weights = Weights::new(encoder.vocabulary().len(), config.layer, config.seed);
+        let weights = Weights::new(encoder.vocabulary().len(), &config.shape(), config.seed);
         let mut engine: Box<dyn EpochEngine> = match &self.engine {
             Engine::Cpu { threads } => Box::new(CpuEngine::new(weights, config, threads.get())?),
             #[cfg(feature = "burn")]

@@ -72,7 +72,7 @@ fn configs() -> [Gru4RecConfig; 2] {
         momentum: 0.3,
         bpreg: 0.5,
         elu_param: 0.7,
-        ..cross_entropy
+        ..cross_entropy.clone()
     };
     [cross_entropy, bpr_max]
 }
