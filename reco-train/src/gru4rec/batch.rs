@@ -230,20 +230,20 @@ fn refill<T>(to: &mut Vec<T>, values: impl Iterator<Item = T>) {
     reason = "p is in 0..1, and the random bits are cut in two on purpose"
 )]
 fn draw_mask(rng: &mut impl Rng, p: f64, len: usize, mask: &mut Vec<f32>) {
-    mask.clear();
     if p == 0.0 {
+        mask.clear();
         return;
     }
     let threshold = (p * 4_294_967_296.0) as u32;
     let kept = (1.0 / (1.0 - p)) as f32;
     let factor = |bits: u32| if bits < threshold { 0.0 } else { kept };
-    while mask.len() + 2 <= len {
+    mask.resize(len, 0.0);
+    for pair in mask.chunks_mut(2) {
         let bits = rng.next_u64();
-        mask.push(factor(bits as u32));
-        mask.push(factor((bits >> 32) as u32));
-    }
-    if mask.len() < len {
-        mask.push(factor(rng.next_u64() as u32));
+        pair[0] = factor(bits as u32);
+        if let Some(second) = pair.get_mut(1) {
+            *second = factor((bits >> 32) as u32);
+        }
     }
 }
 

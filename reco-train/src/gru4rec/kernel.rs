@@ -12,7 +12,6 @@
 //! the result does not depend on the number of threads. A third of a step is not products: the next
 //! batch is drawn beside the step, and nothing is laid out anew between two products.
 
-use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::batch::{Batch, Minibatches};
@@ -22,6 +21,7 @@ use super::layout::PANEL;
 use super::loss::{Objective, Totals};
 use super::math::vectorised;
 use super::parameters::{CellParameters, ItemParameters, add_to};
+use super::team;
 use super::weights::{Adagrad, InputMode, Shape, Weights};
 use super::{EpochEngine, Gru4RecConfig};
 use crate::error::{Error, Result};
@@ -50,15 +50,15 @@ impl CpuEngine {
 impl EpochEngine for CpuEngine {
     fn run_epoch(&mut self, minibatches: &mut Minibatches) -> Result<f64> {
         let Self { pool, network } = self;
-        Ok(pool.install(|| {
+        Ok(team::run(pool, || {
             let (mut batch, mut following) = (Batch::default(), Batch::default());
             let mut loss = 0.0;
             let mut more = minibatches.next(&mut batch);
             while more {
-                let (of_step, is_next) =
-                    rayon::join(|| network.step(&batch), || minibatches.next(&mut following));
-                loss += of_step;
-                more = is_next;
+                team::join(
+                    || loss += network.step(&batch),
+                    || more = minibatches.next(&mut following),
+                );
                 std::mem::swap(&mut batch, &mut following);
             }
             loss
@@ -151,7 +151,7 @@ impl Network {
         let n_panels = batch.n_lanes().div_ceil(PANEL);
         panels.resize_with(n_panels, || Panel::new(shape));
         let inputs = input.as_ref().unwrap_or(items);
-        panels.par_iter_mut().enumerate().for_each(|(idx, panel)| {
+        team::for_each(panels.iter_mut(), |idx, panel| {
             panel.resize(idx * PANEL, batch);
             panel.forward(batch, (inputs, items), cells, carried);
         });
@@ -169,7 +169,7 @@ impl Network {
         } = self;
         let len = block_len(batch.candidates.len());
         blocks.resize_with(batch.candidates.len().div_ceil(len), Block::default);
-        blocks.par_iter_mut().enumerate().for_each(|(idx, block)| {
+        team::for_each(blocks.iter_mut(), |idx, block| {
             block.score(idx * len, batch, items, panels, *objective);
         });
     }
@@ -199,10 +199,10 @@ impl Network {
             objective,
             ..
         } = self;
-        blocks
-            .par_iter_mut()
-            .for_each(|block| block.differentiate(batch, panels, *objective, totals));
-        panels.par_iter_mut().enumerate().for_each(|(idx, panel)| {
+        team::for_each(blocks.iter_mut(), |_, block| {
+            block.differentiate(batch, panels, *objective, totals);
+        });
+        team::for_each(panels.iter_mut(), |idx, panel| {
             panel.backward(batch, cells, |d_output| {
                 vectorised(
                     #[inline(always)]
@@ -241,7 +241,7 @@ impl Network {
                 Some(candidate) => of_candidate(candidate),
             }
         };
-        rayon::join(
+        team::join(
             || match input {
                 None => items.update(&batch.uses, of_use, adagrad),
                 Some(input) => {
@@ -250,12 +250,12 @@ impl Network {
                 }
             },
             || {
-                cells.par_iter_mut().enumerate().for_each(|(depth, cell)| {
+                for (depth, cell) in cells.iter_mut().enumerate() {
                     let half = |half: usize| {
                         move || panels.iter().map(move |panel| panel.of_layer(depth)[half])
                     };
                     cell.update(half(0), half(1), adagrad);
-                });
+                }
             },
         );
     }

@@ -71,6 +71,7 @@ pub(crate) mod matrix;
 mod model;
 mod parameters;
 mod product;
+mod team;
 mod uses;
 mod weights;
 

@@ -1,10 +1,9 @@
 //! What the CPU engine learns, with the memory of its optimiser: items row by row, the cells whole.
 
-use rayon::prelude::*;
-
 use super::cell::GruCell;
 use super::math::{sum, vectorised};
 use super::product::{Left, Product, padded};
+use super::team;
 use super::uses::Uses;
 use super::weights::Adagrad;
 
@@ -71,45 +70,42 @@ impl ItemParameters {
                 (part, bias, bias_memories.next().unwrap_or_default())
             })
             .collect();
-        parts
-            .into_par_iter()
-            .enumerate()
-            .for_each(|(part, buffers)| {
-                let (((rows, memories), row_sum), biases, bias_memories) = buffers;
-                let first = part * part_len;
-                let below = |end: usize| uses.rows.partition_point(|&row| (row as usize) < end);
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        for position in below(first)..below(first + part_len) {
-                            let row = uses.rows[position] as usize - first;
-                            let of_row = uses.of(position);
-                            let mut d_bias = None;
-                            let gradient = if let [only] = of_row {
-                                let (gradient, of_bias) = gradients(*only);
-                                d_bias = of_bias;
-                                gradient
-                            } else {
-                                row_sum.fill(0.0);
-                                for &of in of_row {
-                                    let (gradient, of_bias) = gradients(of);
-                                    add_to(row_sum, gradient);
-                                    if let Some(of_bias) = of_bias {
-                                        d_bias = Some(d_bias.unwrap_or(0.0) + of_bias);
-                                    }
+        team::for_each(parts.into_iter(), |part, buffers| {
+            let (((rows, memories), row_sum), biases, bias_memories) = buffers;
+            let first = part * part_len;
+            let below = |end: usize| uses.rows.partition_point(|&row| (row as usize) < end);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for position in below(first)..below(first + part_len) {
+                        let row = uses.rows[position] as usize - first;
+                        let of_row = uses.of(position);
+                        let mut d_bias = None;
+                        let gradient = if let [only] = of_row {
+                            let (gradient, of_bias) = gradients(*only);
+                            d_bias = of_bias;
+                            gradient
+                        } else {
+                            row_sum.fill(0.0);
+                            for &of in of_row {
+                                let (gradient, of_bias) = gradients(of);
+                                add_to(row_sum, gradient);
+                                if let Some(of_bias) = of_bias {
+                                    d_bias = Some(d_bias.unwrap_or(0.0) + of_bias);
                                 }
-                                &*row_sum
-                            };
-                            let memory = &mut memories[row * row_memory..][..row_memory];
-                            adagrad.step(&mut rows[row * dim..][..dim], memory, gradient);
-                            if let Some(d_bias) = d_bias {
-                                let memory = &mut bias_memories[row * bias_memory..][..bias_memory];
-                                adagrad.step(&mut biases[row..=row], memory, &[d_bias]);
                             }
+                            &*row_sum
+                        };
+                        let memory = &mut memories[row * row_memory..][..row_memory];
+                        adagrad.step(&mut rows[row * dim..][..dim], memory, gradient);
+                        if let Some(d_bias) = d_bias {
+                            let memory = &mut bias_memories[row * bias_memory..][..bias_memory];
+                            adagrad.step(&mut biases[row..=row], memory, &[d_bias]);
                         }
-                    },
-                );
-            });
+                    }
+                },
+            );
+        });
     }
 }
 
@@ -177,7 +173,7 @@ impl CellParameters {
             bias_hh,
             ..
         } = cell;
-        rayon::join(
+        team::join(
             || ih.update((weight_ih, bias_ih), of_input, adagrad),
             || hh.update((weight_hh, bias_hh), of_state, adagrad),
         );
@@ -210,45 +206,42 @@ impl HalfMemory {
         if dim == 0 {
             sum_rows(&mut self.d_bias, 0, panels());
         } else {
-            let tasks = (
-                self.d_weight.par_chunks_mut(ROWS_PER_TASK * width),
-                self.d_bias.par_chunks_mut(ROWS_PER_TASK),
-                weight.par_chunks_mut(ROWS_PER_TASK * dim),
-                self.weight.par_chunks_mut(ROWS_PER_TASK * memory_len),
-            );
-            tasks
-                .into_par_iter()
-                .enumerate()
-                .for_each(|(task, buffers)| {
-                    let (d_weight, d_bias, weight, memory) = buffers;
-                    let row = task * ROWS_PER_TASK;
-                    for (of_panel, position) in panels().zip(0..) {
-                        Product {
-                            product: d_weight,
-                            left: Left::Rows {
-                                data: &of_panel.d_gates[row * of_panel.n_lanes..],
-                                stride: of_panel.n_lanes,
-                            },
-                            right: of_panel.input,
-                            width,
-                            adds: position > 0,
-                        }
-                        .run();
-                    }
-                    sum_rows(d_bias, row, panels());
-                    vectorised(
-                        #[inline(always)]
-                        || {
-                            let rows = weight
-                                .chunks_exact_mut(dim)
-                                .zip(memory.chunks_exact_mut(memory_len));
-                            for ((row, memory), gradient) in rows.zip(d_weight.chunks_exact(width))
-                            {
-                                adagrad.step(row, memory, gradient);
-                            }
+            let gradients = self
+                .d_weight
+                .chunks_mut(ROWS_PER_TASK * width)
+                .zip(self.d_bias.chunks_mut(ROWS_PER_TASK));
+            let values = weight
+                .chunks_mut(ROWS_PER_TASK * dim)
+                .zip(self.weight.chunks_mut(ROWS_PER_TASK * memory_len));
+            team::for_each(gradients.zip(values), |task, buffers| {
+                let ((d_weight, d_bias), (weight, memory)) = buffers;
+                let row = task * ROWS_PER_TASK;
+                for (of_panel, position) in panels().zip(0..) {
+                    Product {
+                        product: d_weight,
+                        left: Left::Rows {
+                            data: &of_panel.d_gates[row * of_panel.n_lanes..],
+                            stride: of_panel.n_lanes,
                         },
-                    );
-                });
+                        right: of_panel.input,
+                        width,
+                        adds: position > 0,
+                    }
+                    .run();
+                }
+                sum_rows(d_bias, row, panels());
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let rows = weight
+                            .chunks_exact_mut(dim)
+                            .zip(memory.chunks_exact_mut(memory_len));
+                        for ((row, memory), gradient) in rows.zip(d_weight.chunks_exact(width)) {
+                            adagrad.step(row, memory, gradient);
+                        }
+                    },
+                );
+            });
         }
         vectorised(
             #[inline(always)]
