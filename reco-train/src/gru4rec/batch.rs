@@ -124,6 +124,16 @@ impl Minibatches {
         (self.dataset.n_interactions() - self.dataset.n_sessions()) as u64
     }
 
+    /// What the draws go on from.
+    pub(super) const fn rng(&self) -> &Xoshiro256PlusPlus {
+        &self.rng
+    }
+
+    /// Goes on from other draws.
+    pub(super) fn set_rng(&mut self, rng: Xoshiro256PlusPlus) {
+        self.rng = rng;
+    }
+
     /// Back to the first sessions; the generator goes on.
     pub(super) fn start_epoch(&mut self) {
         self.lanes.clear();

@@ -16,6 +16,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::batch::{Batch, Minibatches};
 use super::candidates::{Block, block_len, targets};
+use super::checkpoint::EngineState;
 use super::lanes::{Carried, Panel};
 use super::layout::PANEL;
 use super::loss::{Objective, Totals};
@@ -66,18 +67,26 @@ impl EpochEngine for CpuEngine {
     }
 
     fn into_weights(self: Box<Self>) -> Result<Weights> {
-        let Network {
-            cells,
-            items,
-            input,
-            ..
-        } = self.network;
-        Ok(Weights {
-            item_embedding: items.rows,
-            item_bias: items.bias,
-            input: input.map(|input| input.rows).unwrap_or_default(),
-            cells: cells.into_iter().map(|cell| cell.cell).collect(),
+        Ok(self.network.weights())
+    }
+
+    fn state(&self) -> Option<EngineState> {
+        Some(EngineState {
+            weights: self.network.weights(),
+            memory: self.network.memory().cloned().collect(),
         })
+    }
+
+    fn remember(&mut self, memory: Vec<Vec<f32>>) -> bool {
+        let lens = |all: &[Vec<f32>]| -> Vec<usize> { all.iter().map(Vec::len).collect() };
+        let here: Vec<Vec<f32>> = self.network.memory().cloned().collect();
+        let fits = lens(&here) == lens(&memory);
+        if fits {
+            for (here, memory) in self.network.memory_mut().zip(memory) {
+                *here = memory;
+            }
+        }
+        fits
     }
 }
 
@@ -123,6 +132,38 @@ impl Network {
             objective: config.objective(),
             adagrad,
         }
+    }
+
+    fn weights(&self) -> Weights {
+        Weights {
+            item_embedding: self.items.rows.clone(),
+            item_bias: self.items.bias.clone(),
+            input: self
+                .input
+                .as_ref()
+                .map(|input| input.rows.clone())
+                .unwrap_or_default(),
+            cells: self.cells.iter().map(|cell| cell.cell.clone()).collect(),
+        }
+    }
+
+    /// What the optimiser remembers: of rows and biases of the items, then of the inputs, then of each cell.
+    fn memory(&self) -> impl Iterator<Item = &Vec<f32>> {
+        let tables = [&self.items].into_iter().chain(&self.input);
+        let tables = tables.flat_map(|table| [&table.rows_memory, &table.bias_memory]);
+        let halves = self.cells.iter().flat_map(|cell| [&cell.ih, &cell.hh]);
+        tables.chain(halves.flat_map(|half| [&half.weight, &half.bias]))
+    }
+
+    /// The same, to be replaced.
+    fn memory_mut(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
+        let tables = [&mut self.items].into_iter().chain(&mut self.input);
+        let tables = tables.flat_map(|table| [&mut table.rows_memory, &mut table.bias_memory]);
+        let halves = self
+            .cells
+            .iter_mut()
+            .flat_map(|cell| [&mut cell.ih, &mut cell.hh]);
+        tables.chain(halves.flat_map(|half| [&mut half.weight, &mut half.bias]))
     }
 
     /// Learns from one batch; the sum of its losses.

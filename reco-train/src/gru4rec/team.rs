@@ -5,6 +5,7 @@
 //! of the step. So for as long as an epoch runs, threads that have nothing to do look for work until there is
 //! some; they yield to whatever else the machine has to run.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::{ThreadPool, Yield};
@@ -12,10 +13,10 @@ use rayon::{ThreadPool, Yield};
 /// Runs `work` on one thread of a pool, with the others awake and waiting for its tasks.
 pub(super) fn run<R: Send>(pool: &ThreadPool, work: impl FnOnce() -> R + Send) -> R {
     // Whoever comes first has the work: a pool may have threads that begin late.
-    let work = std::sync::Mutex::new(Some(work));
+    let work = Mutex::new(Some(work));
     let is_done = AtomicBool::new(false);
     let results = pool.broadcast(|_| {
-        let mine = work.lock().map_or(None, |mut work| work.take());
+        let mine = work.lock().unwrap().take();
         if let Some(work) = mine {
             let _done = SetOnDrop(&is_done);
             return Some(work());

@@ -132,6 +132,81 @@ fn the_number_of_threads_changes_nothing() {
     }
 }
 
+/// What can be read as input, and in how many layers.
+fn networks() -> [Gru4RecConfig; 4] {
+    let [cross_entropy, bpr_max] = configs();
+    let two_layers = Gru4RecConfig {
+        lower_layers: vec![24, 12],
+        ..cross_entropy.clone()
+    };
+    let embedding = Gru4RecConfig {
+        constrained_embedding: false,
+        embedding: 9,
+        ..bpr_max.clone()
+    };
+    let one_hot = Gru4RecConfig {
+        constrained_embedding: false,
+        dropout_p_embed: 0.0,
+        lower_layers: vec![16],
+        ..bpr_max
+    };
+    let one_layer_one_hot = Gru4RecConfig {
+        lower_layers: Vec::new(),
+        ..one_hot.clone()
+    };
+    [two_layers, embedding, one_hot, one_layer_one_hot]
+}
+
+#[test]
+fn every_network_learns_what_follows_on_any_number_of_threads_and_keeps_its_answers() {
+    let train = train_set(1500);
+    for config in networks() {
+        let config = Gru4RecConfig {
+            n_epochs: 10,
+            batch_size: 70,
+            dropout_p_hidden: 0.1,
+            learning_rate: 0.1,
+            ..config
+        };
+        let (model, losses) = fit(&config, Engine::cpu(2), &train);
+        assert!(losses[9] < losses[0], "{losses:?}");
+        let n_learnt = n_learnt(&model);
+        assert!(n_learnt >= 36, "{config:?}: {n_learnt} of {N_ITEMS}");
+        let artifact = model.to_artifact().unwrap();
+        let (again, _) = fit(&config, Engine::cpu(3), &train);
+        assert_eq!(artifact, again.to_artifact().unwrap());
+        let files = artifact.to_files().unwrap();
+        let loaded = Gru4RecLoader
+            .load(&ModelArtifact::from_files(&files).unwrap())
+            .unwrap();
+        let sessions = [&[3][..], &[3, 24, 11], &[7; 40]].map(session);
+        testing::model(&model, &sessions);
+        assert_eq!(
+            model.recommend_batch(&sessions, 10).unwrap(),
+            loaded.recommend_batch(&sessions, 10).unwrap()
+        );
+    }
+}
+
+#[cfg(feature = "burn")]
+#[test]
+fn what_the_burn_engine_has_not_is_refused_by_name() {
+    let check = |trainer: Gru4RecTrainer, expected: &str| {
+        let error = trainer
+            .fit(&train_set(10), &mut |_| ControlFlow::Continue(()))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("gru4rec: engine `burn` has no {expected}; the CPU engine has")
+        );
+    };
+    let [layers, input, ..] = networks();
+    let trainer = |config| Gru4RecTrainer::new(config, Engine::flex());
+    check(trainer(layers), "networks of several layers");
+    check(trainer(input), "inputs but by the `constrained_embedding`");
+    check(trainer(config()).resume("any"), "checkpoints");
+}
+
 #[cfg(feature = "burn")]
 fn assert_engines_agree(engine: &Engine, config: &Gru4RecConfig, train: &TrainSet, tolerance: f64) {
     let (by_kernel, losses) = fit(config, Engine::cpu(2), train);

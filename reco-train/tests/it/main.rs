@@ -5,6 +5,7 @@
 mod behavior;
 mod evaluate;
 mod gru4rec;
+mod gru4rec_checkpoint;
 mod neighbours;
 mod popularity;
 mod prod2vec;

@@ -35,10 +35,10 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn new(weights: &Weights, config: &Gru4RecConfig, device: &Device) -> Self {
         let adagrad = config.adagrad();
-        let (n_items, dim) = (weights.item_bias.len(), weights.cell.dim);
+        let (n_items, dim) = (weights.item_bias.len(), config.layer);
         let width = layout::width(dim);
-        let items = layout::items_matrix(weights);
-        let [ih, hh] = layout::cell_matrices(&weights.cell);
+        let items = layout::items_matrix(weights, dim);
+        let [ih, hh] = layout::cell_matrices(&weights.cells[0]);
         let half = |matrix| Parameter::new(matrix, [3, width, width], adagrad, device);
         let columns = |is_one: &dyn Fn(usize) -> bool| {
             let row = (0..width).map(|column| f32::from(u8::from(is_one(column))));
