@@ -8,6 +8,11 @@
     clippy::unwrap_used,
     reason = "a bench without its set-up measures nothing"
 )]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an expected number of items"
+)]
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -19,21 +24,19 @@ use reco_train::{Engine, Gru4RecConfig, Gru4RecTrainer, Trainer};
 const N_LANES: usize = 128;
 const N_SAMPLE: usize = 2048;
 const DIM: usize = 100;
-/// As many as a shop of middle size has; nearly all draws are distinct.
-const N_ITEMS: usize = 30_000;
 /// Steps of an epoch, all of which have all lanes.
-const N_STEPS: usize = 32;
+const N_STEPS: usize = 128;
+/// Pairs of a session; lanes change hands eight times.
+const N_PAIRS: usize = 16;
 
-/// A session for each lane, all of one length.
+/// Sessions of one length that have no item in common.
 fn sessions() -> TrainSet {
     let mut builder = SessionDataset::builder(SessionEncoding::default());
-    let mut item = 1;
-    // Twice the lanes, so that lanes change hands.
-    for session in 0..2 * N_LANES {
-        for position in 0..=N_STEPS / 2 {
-            item = (item * 7919 + 13) % N_ITEMS;
+    for session in 0..N_LANES * N_STEPS / N_PAIRS {
+        for position in 0..=N_PAIRS {
             let second = i64::try_from(100 * session + position).unwrap();
             let time = Timestamp::from_second(second).unwrap();
+            let item = session * (N_PAIRS + 1) + position;
             builder
                 .push(&session.to_string(), &item.to_string(), time)
                 .unwrap();
@@ -41,6 +44,13 @@ fn sessions() -> TrainSet {
     }
     let data = builder.build().unwrap();
     Split::from_parts(data.clone(), data).train
+}
+
+/// How many candidates a step has: the targets, and the distinct ones among the draws.
+fn n_candidates() -> usize {
+    let n_items = (N_LANES * N_STEPS / N_PAIRS * (N_PAIRS + 1)) as f64;
+    let never = (1.0 - 1.0 / n_items).powf(N_SAMPLE as f64);
+    N_LANES + ((1.0 - never) * n_items).round() as usize
 }
 
 /// The time of so many epochs, without what comes before the first.
@@ -70,7 +80,7 @@ fn products(threads: usize, n_steps: u64) -> Duration {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let (n, m, d) = (N_LANES, N_LANES + N_SAMPLE, DIM);
+                let (n, m, d) = (N_LANES, n_candidates(), DIM);
                 let (lanes, rows) = (n / threads, m / threads);
                 let (left, right) = (vec![0.01; m * 3 * d], vec![0.01; m * 3 * d]);
                 let mut product = vec![0.0; m * 3 * d];

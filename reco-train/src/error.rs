@@ -70,6 +70,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Weights of another framework are not those of the network, or cannot be written for it.
+    #[error("weights cannot be exchanged: {reason}")]
+    Exchange {
+        /// What is wrong.
+        reason: String,
+    },
     /// A pool of threads could not be made.
     #[error("cannot start {threads} threads")]
     Threads {

@@ -63,6 +63,7 @@ mod checkpoint;
 mod config;
 #[cfg(feature = "burn")]
 mod device;
+mod exchange;
 mod kernel;
 mod lanes;
 mod layout;

@@ -188,6 +188,71 @@ fn every_network_learns_what_follows_on_any_number_of_threads_and_keeps_its_answ
     }
 }
 
+#[test]
+fn weights_go_to_another_framework_and_come_back() {
+    let train = train_set(100);
+    for config in networks().into_iter().chain(configs()) {
+        let (model, _) = fit(&config, Engine::cpu(2), &train);
+        let file = model.to_safetensors().unwrap();
+        let encoder = model.encoder().clone();
+        let back = Gru4Rec::from_safetensors(&file, encoder.clone(), config.clone()).unwrap();
+        assert_eq!(back.to_safetensors().unwrap(), file);
+        let sessions = [&[3][..], &[3, 24, 11]].map(session);
+        assert_eq!(
+            model.recommend_batch(&sessions, 10).unwrap(),
+            back.recommend_batch(&sessions, 10).unwrap()
+        );
+        for len in [0, 7, 100, file.len() - 1] {
+            let error = Gru4Rec::from_safetensors(&file[..len], encoder.clone(), config.clone());
+            assert!(matches!(error, Err(Error::Exchange { .. })));
+        }
+    }
+}
+
+#[test]
+fn weights_of_another_network_are_refused() {
+    let train = train_set(100);
+    let (model, _) = fit(&config(), Engine::cpu(2), &train);
+    let file = model.to_safetensors().unwrap();
+    let check = |config: Gru4RecConfig, expected: &str| {
+        let error = Gru4Rec::from_safetensors(&file, model.encoder().clone(), config);
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    };
+    let wider = Gru4RecConfig {
+        layer: 21,
+        ..config()
+    };
+    check(
+        wider,
+        "tensor `item_embedding.weight` must be F32 of [40, 21], is F32 of [40, 20]",
+    );
+    let deeper = Gru4RecConfig {
+        lower_layers: vec![20],
+        ..config()
+    };
+    check(deeper, "cells.1.weight_ih");
+    let [.., one_hot] = networks();
+    check(
+        one_hot,
+        "tensor `cells.0.weight_ih` must be F32 of [60, 40]",
+    );
+    let (model, _) = fit(
+        &Gru4RecConfig {
+            lower_layers: vec![20],
+            ..config()
+        },
+        Engine::cpu(2),
+        &train,
+    );
+    let file = model.to_safetensors().unwrap();
+    let error = Gru4Rec::from_safetensors(&file, model.encoder().clone(), config()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "weights cannot be exchanged: tensor `cells.1.bias_hh` is none of this network"
+    );
+}
+
 #[cfg(feature = "burn")]
 #[test]
 fn what_the_burn_engine_has_not_is_refused_by_name() {
