@@ -188,7 +188,8 @@ mod tests {
             hh: &mut hh,
         };
         cell.forward(&mut gates, &mut hidden);
-        assert_eq!(hidden, [hidden[0]; VECTOR]);
+        let bits = hidden.map(f32::to_bits);
+        assert_eq!(bits, [bits[0]; VECTOR]);
         (hidden[0], ih, hh)
     }
 

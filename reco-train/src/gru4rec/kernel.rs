@@ -99,11 +99,11 @@ pub(super) struct Network {
     cells: Vec<CellParameters>,
     shape: Shape,
     panels: Vec<Panel>,
-    carried: Vec<Carried>,
+    pub(super) carried: Vec<Carried>,
     blocks: Vec<Block>,
     totals: Vec<Totals>,
     objective: Objective,
-    adagrad: Adagrad,
+    pub(super) adagrad: Adagrad,
 }
 
 impl Network {
@@ -134,7 +134,7 @@ impl Network {
         }
     }
 
-    fn weights(&self) -> Weights {
+    pub(super) fn weights(&self) -> Weights {
         Weights {
             item_embedding: self.items.rows.clone(),
             item_bias: self.items.bias.clone(),
@@ -156,7 +156,7 @@ impl Network {
     }
 
     /// The same, to be replaced.
-    fn memory_mut(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
+    pub(super) fn memory_mut(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
         let tables = [&mut self.items].into_iter().chain(&mut self.input);
         let tables = tables.flat_map(|table| [&mut table.rows_memory, &mut table.bias_memory]);
         let halves = self

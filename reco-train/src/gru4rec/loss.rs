@@ -122,7 +122,7 @@ pub(super) struct Totals {
     beaten: [f32; PANEL],
     /// R
     squares: [f32; PANEL],
-    /// ∂L/∂r_t without its denominator.
+    /// The slope of the target without its denominator.
     slope: [f32; PANEL],
     /// The sum of the losses of the lanes.
     pub(super) loss: f64,
@@ -244,7 +244,7 @@ impl Objective {
                     gradient_of_cross_entropy(scores, candidates, targets, (sums, totals), scale);
                 }
                 Loss::BprMax => {
-                    self.gradient_of_bpr_max(scores, candidates, targets, totals, scale)
+                    self.gradient_of_bpr_max(scores, candidates, targets, totals, scale);
                 }
             },
         );

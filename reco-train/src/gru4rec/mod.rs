@@ -15,6 +15,10 @@
 //! | `U`, `d` | the same of the state's half | `[3 · dim, dim]`, `[3 · dim]` |
 //! | `h` | state of a session | `[dim]` |
 //!
+//! With several layers each has a cell and a state, and the state of one is the input of the next; that of the
+//! last is scored. The input may come from an embedding of its own, or be the item's number alone: then `W x`
+//! is a row of a table, `[n_items, 3 · dim]`, and there is no `W`.
+//!
 //! A session moves its state from `h` to `h′` with each item `i`, whose row of `E` is `x`; `σ` is the logistic
 //! function and `⊙` the product by elements:
 //!
@@ -51,10 +55,12 @@
 //!
 //! # Engines
 //!
-//! [`Engine::Cpu`] runs kernels written by hand; the result is the same for any number of threads.
+//! [`Engine::Cpu`] runs kernels written by hand; the result is the same for any number of threads. Its threads
+//! do not sleep while an epoch runs, so it is given as many as there are processors to spare.
 //! [`Engine::Burn`] takes the same step with Burn's tensors, in as few operations as it can. Negatives and
 //! dropout masks come from one seeded generator on the CPU, so both see the same batches: their losses
-//! agree to 10⁻⁴.
+//! agree to 10⁻⁴. What the second has not (several layers, inputs but by `E`, checkpoints) is refused with
+//! [`Error::NotOnEngine`].
 
 mod batch;
 mod candidates;
@@ -64,6 +70,8 @@ mod config;
 #[cfg(feature = "burn")]
 mod device;
 mod exchange;
+#[cfg(test)]
+mod gradients;
 mod kernel;
 mod lanes;
 mod layout;

@@ -137,7 +137,7 @@ fn networks() -> [Gru4RecConfig; 4] {
     let [cross_entropy, bpr_max] = configs();
     let two_layers = Gru4RecConfig {
         lower_layers: vec![24, 12],
-        ..cross_entropy.clone()
+        ..cross_entropy
     };
     let embedding = Gru4RecConfig {
         constrained_embedding: false,
@@ -152,7 +152,7 @@ fn networks() -> [Gru4RecConfig; 4] {
     };
     let one_layer_one_hot = Gru4RecConfig {
         lower_layers: Vec::new(),
-        ..one_hot.clone()
+        ..one_hot
     };
     [two_layers, embedding, one_hot, one_layer_one_hot]
 }

@@ -42,7 +42,7 @@ fn configs() -> [Gru4RecConfig; 2] {
         lower_layers: vec![7],
         constrained_embedding: false,
         embedding: 5,
-        ..config.clone()
+        ..config
     };
     [config, other]
 }
