@@ -72,6 +72,7 @@ mod device;
 mod exchange;
 #[cfg(test)]
 mod gradients;
+mod intent;
 mod kernel;
 mod lanes;
 mod layout;
@@ -86,6 +87,7 @@ mod uses;
 mod weights;
 
 pub use config::Gru4RecConfig;
+pub use intent::{IntentConfig, PurchaseIntent};
 pub use loss::Loss;
 pub use model::{Gru4Rec, Gru4RecLoader};
 

@@ -6,7 +6,8 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use reco_core::{
-    DataFingerprint, ItemIdx, Model, ModelArtifact, ModelLoader, Ranking, Session, SessionEncoder,
+    DataFingerprint, ItemIdx, Model, ModelArtifact, ModelArtifactBuilder, ModelLoader, Ranking,
+    Session, SessionEncoder,
 };
 
 use super::cell::{Gates, GruCell};
@@ -102,6 +103,10 @@ impl Gru4Rec {
     ///
     /// As [`ModelArtifactBuilder::build`](reco_core::ModelArtifactBuilder::build).
     pub fn to_artifact(&self) -> Result<ModelArtifact> {
+        Ok(self.artifact_builder()?.build()?)
+    }
+
+    pub(super) fn artifact_builder(&self) -> Result<ModelArtifactBuilder> {
         let config = serde_json::to_value(&self.config).map_err(|error| {
             reco_core::Error::InvalidConfig {
                 of: KIND.to_owned(),
@@ -115,10 +120,10 @@ impl Gru4Rec {
         if let Some(data) = &self.data {
             builder = builder.data(data.clone());
         }
-        Ok(builder.build()?)
+        Ok(builder)
     }
 
-    fn from_artifact(artifact: &ModelArtifact) -> reco_core::Result<Self> {
+    pub(super) fn from_artifact(artifact: &ModelArtifact) -> reco_core::Result<Self> {
         let config = rule::stored(KIND, artifact, Gru4RecConfig::check)?;
         let encoder = artifact.encoder()?;
         let n_items = encoder.vocabulary().len();

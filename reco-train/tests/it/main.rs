@@ -6,6 +6,7 @@ mod behavior;
 mod evaluate;
 mod gru4rec;
 mod gru4rec_checkpoint;
+mod gru4rec_intent;
 mod neighbours;
 mod popularity;
 mod prod2vec;

@@ -234,12 +234,16 @@ mod tests {
 
     #[test]
     fn sums_in_parts_are_the_same() {
-        let mut devices = vec![Device::flex()];
+        let devices = vec![Device::flex()];
         #[cfg(feature = "wgpu")]
-        match crate::Engine::wgpu() {
-            Ok(crate::Engine::Burn(device)) => devices.push(device),
-            other => println!("not run on a GPU: {other:?}"),
-        }
+        let devices = {
+            let mut devices = devices;
+            match crate::Engine::wgpu() {
+                Ok(crate::Engine::Burn(device)) => devices.push(device),
+                other => println!("not run on a GPU: {other:?}"),
+            }
+            devices
+        };
         for device in &devices {
             assert_eq!([512, 576, 500, 128].map(n_parts), [16, 16, 1, 1]);
             let random = |shape: [usize; 3]| {
