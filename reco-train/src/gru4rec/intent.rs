@@ -346,7 +346,7 @@ mod tests {
     fn the_minimum_has_no_slope() {
         let states: Vec<f32> = (0..60).map(|i| (i as f32 * 1.3).sin()).collect();
         let example = |i: u32| Example {
-            outcome: f64::from(u8::from(i % 3 == 0)),
+            outcome: f64::from(u8::from(i.is_multiple_of(3))),
             weight: 1.0 / f64::from(1 + i % 4),
         };
         let examples: Vec<Example> = (0..20).map(example).collect();
