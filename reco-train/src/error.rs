@@ -52,6 +52,30 @@ pub enum Error {
         /// What the device says.
         reason: String,
     },
+    /// An engine cannot do what the configuration or the trainer asks for.
+    #[error("{model}: engine `{engine}` has no {what}; the CPU engine has")]
+    NotOnEngine {
+        /// The kind of model.
+        model: &'static str,
+        /// The engine.
+        engine: &'static str,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// A checkpoint cannot be written, read, or gone on from.
+    #[error("checkpoint `{}`: {reason}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Weights of another framework are not those of the network, or cannot be written for it.
+    #[error("weights cannot be exchanged: {reason}")]
+    Exchange {
+        /// What is wrong.
+        reason: String,
+    },
     /// A pool of threads could not be made.
     #[error("cannot start {threads} threads")]
     Threads {

@@ -8,6 +8,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use reco_core::SessionDataset;
 
 use super::uses::Uses;
+use super::weights::{InputMode, Shape};
 use super::{Gru4RecConfig, KIND, Loss};
 use crate::error::{Error, Result};
 use crate::sampling::NegativeSampler;
@@ -24,12 +25,15 @@ pub(super) struct Batch {
     pub(super) candidates: Vec<u32>,
     /// The log-weight of each candidate, see [`Loss`].
     pub(super) log_weight: Vec<f32>,
-    /// Factors of the inputs, `[n_lanes, dim]`; empty without dropout.
+    /// Factors of the inputs, `[n_lanes, input_dim]`; empty without dropout.
     pub(super) embed_mask: Vec<f32>,
-    /// Factors of the outputs, `[n_lanes, dim]`; empty without dropout.
-    pub(super) hidden_mask: Vec<f32>,
-    /// Who touches which row of the item table.
+    /// Factors of the outputs of each layer, `[n_lanes, dim]`; empty without dropout.
+    pub(super) hidden_masks: Vec<Vec<f32>>,
+    /// Who touches which row of the table of items: sources and candidates if the input is constrained to
+    /// it, else candidates only.
     pub(super) uses: Uses,
+    /// Which source touches which row of the table of inputs, if that is another.
+    pub(super) source_uses: Uses,
 }
 
 impl Batch {
@@ -49,7 +53,7 @@ pub(super) struct Minibatches {
     dataset: SessionDataset,
     sampler: NegativeSampler,
     rng: Xoshiro256PlusPlus,
-    dim: usize,
+    shape: Shape,
     batch_size: usize,
     dropout_p_embed: f64,
     dropout_p_hidden: f64,
@@ -91,7 +95,7 @@ impl Minibatches {
         Ok(Self {
             sampler: NegativeSampler::new(counts, config.sample_alpha)?,
             rng,
-            dim: config.layer,
+            shape: config.shape(),
             batch_size: config.batch_size.min(dataset.n_sessions()),
             dropout_p_embed: config.dropout_p_embed,
             dropout_p_hidden: config.dropout_p_hidden,
@@ -118,6 +122,16 @@ impl Minibatches {
     /// The number of pairs in an epoch.
     pub(super) fn n_pairs(&self) -> u64 {
         (self.dataset.n_interactions() - self.dataset.n_sessions()) as u64
+    }
+
+    /// What the draws go on from.
+    pub(super) const fn rng(&self) -> &Xoshiro256PlusPlus {
+        &self.rng
+    }
+
+    /// Goes on from other draws.
+    pub(super) fn set_rng(&mut self, rng: Xoshiro256PlusPlus) {
+        self.rng = rng;
     }
 
     /// Back to the first sessions; the generator goes on.
@@ -150,20 +164,21 @@ impl Minibatches {
         let weight = |&target: &u32| self.target_weight[target as usize];
         refill(&mut batch.log_weight, batch.candidates.iter().map(weight));
         self.draw_negatives(batch);
-        batch.uses.collect(&batch.sources, &batch.candidates);
-        let len = n_lanes * self.dim;
-        draw_mask(
-            &mut self.rng,
-            self.dropout_p_embed,
-            len,
-            &mut batch.embed_mask,
-        );
-        draw_mask(
-            &mut self.rng,
-            self.dropout_p_hidden,
-            len,
-            &mut batch.hidden_mask,
-        );
+        if self.shape.input == InputMode::Constrained {
+            batch.uses.collect(&batch.sources, &batch.candidates);
+        } else {
+            batch.uses.collect(&[], &batch.candidates);
+            batch.source_uses.collect(&batch.sources, &[]);
+        }
+        let Shape {
+            input_dim, layers, ..
+        } = &self.shape;
+        batch.hidden_masks.resize_with(layers.len(), Vec::new);
+        let mut draw = |p, dim, mask| draw_mask(&mut self.rng, p, n_lanes * dim, mask);
+        draw(self.dropout_p_embed, input_dim, &mut batch.embed_mask);
+        for (mask, dim) in batch.hidden_masks.iter_mut().zip(layers) {
+            draw(self.dropout_p_hidden, dim, mask);
+        }
         self.advance();
         true
     }
@@ -225,20 +240,20 @@ fn refill<T>(to: &mut Vec<T>, values: impl Iterator<Item = T>) {
     reason = "p is in 0..1, and the random bits are cut in two on purpose"
 )]
 fn draw_mask(rng: &mut impl Rng, p: f64, len: usize, mask: &mut Vec<f32>) {
-    mask.clear();
     if p == 0.0 {
+        mask.clear();
         return;
     }
     let threshold = (p * 4_294_967_296.0) as u32;
     let kept = (1.0 / (1.0 - p)) as f32;
     let factor = |bits: u32| if bits < threshold { 0.0 } else { kept };
-    while mask.len() + 2 <= len {
+    mask.resize(len, 0.0);
+    for pair in mask.chunks_mut(2) {
         let bits = rng.next_u64();
-        mask.push(factor(bits as u32));
-        mask.push(factor((bits >> 32) as u32));
-    }
-    if mask.len() < len {
-        mask.push(factor(rng.next_u64() as u32));
+        pair[0] = factor(bits as u32);
+        if let Some(second) = pair.get_mut(1) {
+            *second = factor((bits >> 32) as u32);
+        }
     }
 }
 
@@ -415,7 +430,7 @@ mod tests {
             let batches = batches(&dataset, &Gru4RecConfig { seed, ..config() });
             batches
                 .into_iter()
-                .map(|batch| (batch.candidates, batch.hidden_mask))
+                .map(|batch| (batch.candidates, batch.hidden_masks))
                 .collect()
         };
         assert_eq!(drawn(1), drawn(1));

@@ -1,18 +1,20 @@
 //! [`GruCell`]: one step of the gated recurrent unit, forwards and backwards.
 
 use super::math::{sigmoid, tanh, vectorised};
-use super::matrix::{Matrix, multiply};
+use super::product::{Left, Product};
 
-/// The weights of a gated recurrent unit whose input is as wide as its state.
+/// The weights of a gated recurrent unit.
 ///
 /// Names, gate order (reset, update, new) and the place of the reset gate are those of `PyTorch`'s
 /// `GRUCell`, which is cuDNN's: the reset gate multiplies the state's part of the new gate after the
 /// product and its bias.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct GruCell {
-    /// H
+    /// H, the width of the state.
     pub(super) dim: usize,
-    /// `[3 * dim, dim]`
+    /// I, the width of the input.
+    pub(super) input_dim: usize,
+    /// `[3 * dim, input_dim]`; empty if the input is looked up gate by gate.
     pub(super) weight_ih: Vec<f32>,
     /// `[3 * dim, dim]`
     pub(super) weight_hh: Vec<f32>,
@@ -22,145 +24,151 @@ pub(super) struct GruCell {
     pub(super) bias_hh: Vec<f32>,
 }
 
-/// Buffers of a step for some lanes.
+/// Buffers of a step for some lanes, which are the columns of each matrix: `n` of them, a multiple of
+/// [`VECTOR`](super::product::VECTOR).
 #[derive(Debug)]
-pub(super) struct Lanes<'a> {
-    /// The input, `[n_lanes, dim]`.
-    pub(super) x: &'a [f32],
-    /// The state before the step, `[n_lanes, dim]`.
+pub(super) struct Gates<'a> {
+    /// n, the number of lanes.
+    pub(super) n_lanes: usize,
+    /// The state before the step, `[dim, n]`.
     pub(super) state: &'a [f32],
-    /// `[n_lanes, 3 * dim]`. After `forward` the gates r, z and n; after `backward` the gradient of
-    /// what the input brings to each of them.
-    pub(super) gates_ih: &'a mut [f32],
-    /// `[n_lanes, 3 * dim]`. After `forward`, in its last third, what the state brings to n before the
+    /// `[3 * dim, n]`. Before `forward` what the input brings to each gate, without bias; after it the gates
+    /// r, z and n; after `backward` the gradient of what the input brings to each.
+    pub(super) ih: &'a mut [f32],
+    /// `[3 * dim, n]`. After `forward`, in its last third, what the state brings to n before the
     /// reset gate; after `backward` the gradient of what the state brings to each gate.
-    pub(super) gates_hh: &'a mut [f32],
+    pub(super) hh: &'a mut [f32],
 }
 
 impl GruCell {
-    /// Equations (1) to (4) of the module page: `hidden`, `[n_lanes, dim]`, is the state after the step.
-    pub(super) fn forward(&self, lanes: &mut Lanes<'_>, hidden: &mut [f32]) {
-        let dim = self.dim;
-        let Lanes {
-            x,
-            state,
-            gates_ih,
-            gates_hh,
-        } = lanes;
-        multiply(
-            gates_ih,
-            Matrix::rows(x, dim),
-            Matrix::rows(&self.weight_ih, dim).t(),
-        );
-        multiply(
-            gates_hh,
-            Matrix::rows(state, dim),
-            Matrix::rows(&self.weight_hh, dim).t(),
-        );
-        vectorised(|| {
-            let rows = hidden.chunks_exact_mut(dim).zip(state.chunks_exact(dim));
-            let gates = gates_ih
-                .chunks_exact_mut(3 * dim)
-                .zip(gates_hh.chunks_exact_mut(3 * dim));
-            for ((hidden, state), (gates_ih, gates_hh)) in rows.zip(gates) {
-                self.activate(state, gates_ih, gates_hh, hidden);
-            }
-        });
+    /// What the inputs `x`, `[input_dim, n_lanes]`, bring to the gates, `[3 * dim, n_lanes]`, without bias.
+    pub(super) fn read(&self, x: &[f32], gates_ih: &mut [f32], n_lanes: usize) {
+        Product {
+            product: gates_ih,
+            left: Left::Rows {
+                data: &self.weight_ih,
+                stride: self.input_dim,
+            },
+            right: x,
+            width: n_lanes,
+            adds: false,
+        }
+        .run();
     }
 
-    /// One lane.
+    /// Equations (1) to (4) of the module page: `hidden`, `[dim, n_lanes]`, is the state after the step.
+    pub(super) fn forward(&self, gates: &mut Gates<'_>, hidden: &mut [f32]) {
+        Product {
+            product: gates.hh,
+            left: Left::Rows {
+                data: &self.weight_hh,
+                stride: self.dim,
+            },
+            right: gates.state,
+            width: gates.n_lanes,
+            adds: false,
+        }
+        .run();
+        vectorised(
+            #[inline(always)]
+            || self.activate(gates, hidden),
+        );
+    }
+
     #[inline(always)]
-    fn activate(
-        &self,
-        state: &[f32],
-        gates_ih: &mut [f32],
-        gates_hh: &mut [f32],
-        hidden: &mut [f32],
-    ) {
-        let dim = self.dim;
-        let [ih_r, ih_z, ih_n] = thirds_mut(gates_ih, dim);
-        let [hh_r, hh_z, hh_n] = thirds_mut(gates_hh, dim);
-        let [bias_ih_r, bias_ih_z, bias_ih_n] = thirds(&self.bias_ih, dim);
-        let [bias_hh_r, bias_hh_z, bias_hh_n] = thirds(&self.bias_hh, dim);
-        let (state, hidden) = (&state[..dim], &mut hidden[..dim]);
-        for i in 0..dim {
-            let r = sigmoid(ih_r[i] + bias_ih_r[i] + hh_r[i] + bias_hh_r[i]);
-            let z = sigmoid(ih_z[i] + bias_ih_z[i] + hh_z[i] + bias_hh_z[i]);
-            let from_state = hh_n[i] + bias_hh_n[i];
-            let n = tanh(ih_n[i] + bias_ih_n[i] + r * from_state);
-            hidden[i] = n + z * (state[i] - n);
-            (ih_r[i], ih_z[i], ih_n[i], hh_n[i]) = (r, z, n, from_state);
+    fn activate(&self, gates: &mut Gates<'_>, hidden: &mut [f32]) {
+        let (dim, n_lanes) = (self.dim, gates.n_lanes);
+        let [ih_r, ih_z, ih_n] = thirds_mut(gates.ih, n_lanes);
+        let [hh_r, hh_z, hh_n] = thirds_mut(gates.hh, n_lanes);
+        let rows = ih_r.zip(ih_z).zip(ih_n).zip(hh_r.zip(hh_z).zip(hh_n));
+        let states = gates
+            .state
+            .chunks_exact(n_lanes)
+            .zip(hidden.chunks_exact_mut(n_lanes));
+        for (i, ((((ih_r, ih_z), ih_n), ((hh_r, hh_z), hh_n)), (state, hidden))) in
+            rows.zip(states).enumerate()
+        {
+            let bias_r = self.bias_ih[i] + self.bias_hh[i];
+            let bias_z = self.bias_ih[dim + i] + self.bias_hh[dim + i];
+            let (bias_ih_n, bias_hh_n) = (self.bias_ih[2 * dim + i], self.bias_hh[2 * dim + i]);
+            for l in 0..n_lanes {
+                let r = sigmoid(ih_r[l] + hh_r[l] + bias_r);
+                let z = sigmoid(ih_z[l] + hh_z[l] + bias_z);
+                let from_state = hh_n[l] + bias_hh_n;
+                let n = tanh(ih_n[l] + bias_ih_n + r * from_state);
+                hidden[l] = n + z * (state[l] - n);
+                (ih_r[l], ih_z[l], ih_n[l], hh_n[l]) = (r, z, n, from_state);
+            }
         }
     }
 
-    /// From the gradient of the state after the step, `[n_lanes, dim]`, to the gradients of the gates,
-    /// in place, and of the input, `d_x` of `[n_lanes, dim]`.
+    /// From the gradient of the state after the step, `[dim, n_lanes]`, to the gradients of the gates,
+    /// in place.
     ///
     /// The state before the step gets none: it is a constant of the step.
-    pub(super) fn backward(&self, lanes: &mut Lanes<'_>, d_hidden: &[f32], d_x: &mut [f32]) {
-        let dim = self.dim;
-        let Lanes {
-            state,
-            gates_ih,
-            gates_hh,
-            ..
-        } = lanes;
-        vectorised(|| {
-            let rows = d_hidden.chunks_exact(dim).zip(state.chunks_exact(dim));
-            let gates = gates_ih
-                .chunks_exact_mut(3 * dim)
-                .zip(gates_hh.chunks_exact_mut(3 * dim));
-            for ((d_hidden, state), (gates_ih, gates_hh)) in rows.zip(gates) {
-                differentiate(state, d_hidden, gates_ih, gates_hh);
-            }
-        });
-        multiply(
-            d_x,
-            Matrix::rows(gates_ih, 3 * dim),
-            Matrix::rows(&self.weight_ih, dim),
+    pub(super) fn backward(gates: &mut Gates<'_>, d_hidden: &[f32]) {
+        vectorised(
+            #[inline(always)]
+            || differentiate(gates, d_hidden),
         );
     }
-}
 
-/// One lane.
-#[inline(always)]
-fn differentiate(state: &[f32], d_hidden: &[f32], gates_ih: &mut [f32], gates_hh: &mut [f32]) {
-    let dim = state.len();
-    let [ih_r, ih_z, ih_n] = thirds_mut(gates_ih, dim);
-    let [hh_r, hh_z, hh_n] = thirds_mut(gates_hh, dim);
-    let d_hidden = &d_hidden[..dim];
-    for i in 0..dim {
-        let (r, z, n, from_state) = (ih_r[i], ih_z[i], ih_n[i], hh_n[i]);
-        let d_n = d_hidden[i] * (1.0 - z) * (1.0 - n * n);
-        let d_z = d_hidden[i] * (state[i] - n) * z * (1.0 - z);
-        let d_r = d_n * from_state * r * (1.0 - r);
-        (ih_r[i], ih_z[i], ih_n[i]) = (d_r, d_z, d_n);
-        (hh_r[i], hh_z[i], hh_n[i]) = (d_r, d_z, d_n * r);
+    /// The gradient of the inputs, `[input_dim, n_lanes]`, from that of what they brought to the gates.
+    pub(super) fn differentiate_read(&self, d_gates_ih: &[f32], d_x: &mut [f32], n_lanes: usize) {
+        Product {
+            product: d_x,
+            left: Left::Columns {
+                data: &self.weight_ih,
+                stride: self.input_dim,
+            },
+            right: d_gates_ih,
+            width: n_lanes,
+            adds: false,
+        }
+        .run();
     }
 }
 
 #[inline(always)]
-fn thirds(row: &[f32], dim: usize) -> [&[f32]; 3] {
-    let (r, rest) = row.split_at(dim);
-    let (z, n) = rest.split_at(dim);
-    [r, z, &n[..dim]]
+fn differentiate(gates: &mut Gates<'_>, d_hidden: &[f32]) {
+    let n_lanes = gates.n_lanes;
+    let [ih_r, ih_z, ih_n] = thirds_mut(gates.ih, n_lanes);
+    let [hh_r, hh_z, hh_n] = thirds_mut(gates.hh, n_lanes);
+    let rows = ih_r.zip(ih_z).zip(ih_n).zip(hh_r.zip(hh_z).zip(hh_n));
+    let states = gates
+        .state
+        .chunks_exact(n_lanes)
+        .zip(d_hidden.chunks_exact(n_lanes));
+    for ((((ih_r, ih_z), ih_n), ((hh_r, hh_z), hh_n)), (state, d_hidden)) in rows.zip(states) {
+        for l in 0..n_lanes {
+            let (r, z, n, from_state) = (ih_r[l], ih_z[l], ih_n[l], hh_n[l]);
+            let d_n = d_hidden[l] * (1.0 - z) * (1.0 - n * n);
+            let d_z = d_hidden[l] * (state[l] - n) * z * (1.0 - z);
+            let d_r = d_n * from_state * r * (1.0 - r);
+            (ih_r[l], ih_z[l], ih_n[l]) = (d_r, d_z, d_n);
+            (hh_r[l], hh_z[l], hh_n[l]) = (d_r, d_z, d_n * r);
+        }
+    }
 }
 
+/// The rows of each gate, of `n_lanes` values.
 #[inline(always)]
-fn thirds_mut(row: &mut [f32], dim: usize) -> [&mut [f32]; 3] {
-    let (r, rest) = row.split_at_mut(dim);
-    let (z, n) = rest.split_at_mut(dim);
-    [r, z, &mut n[..dim]]
+fn thirds_mut(gates: &mut [f32], n_lanes: usize) -> [std::slice::ChunksExactMut<'_, f32>; 3] {
+    let (r, rest) = gates.split_at_mut(gates.len() / 3);
+    let (z, n) = rest.split_at_mut(rest.len() / 2);
+    [r, z, n].map(|gate| gate.chunks_exact_mut(n_lanes))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::product::VECTOR;
     use super::*;
 
     /// A cell of one unit: gates are sums that a hand can follow.
     fn cell() -> GruCell {
         GruCell {
             dim: 1,
+            input_dim: 1,
             weight_ih: vec![0.5, -1.0, 2.0],
             weight_hh: vec![1.0, 0.5, -0.5],
             bias_ih: vec![0.1, 0.2, 0.3],
@@ -168,16 +176,21 @@ mod tests {
         }
     }
 
-    fn step(cell: &GruCell, x: f32, state: f32) -> (f32, [f32; 3], [f32; 3]) {
-        let (mut gates_ih, mut gates_hh, mut hidden) = ([0.0; 3], [0.0; 3], [0.0]);
-        let mut lanes = Lanes {
-            x: &[x],
-            state: &[state],
-            gates_ih: &mut gates_ih,
-            gates_hh: &mut gates_hh,
+    /// A step of equal lanes: state after it, gates.
+    fn step(cell: &GruCell, x: f32, state: f32) -> (f32, Vec<f32>, Vec<f32>) {
+        let (mut ih, mut hh) = (vec![0.0; 3 * VECTOR], vec![0.0; 3 * VECTOR]);
+        let mut hidden = [0.0; VECTOR];
+        cell.read(&[x; VECTOR], &mut ih, VECTOR);
+        let mut gates = Gates {
+            n_lanes: VECTOR,
+            state: &[state; VECTOR],
+            ih: &mut ih,
+            hh: &mut hh,
         };
-        cell.forward(&mut lanes, &mut hidden);
-        (hidden[0], gates_ih, gates_hh)
+        cell.forward(&mut gates, &mut hidden);
+        let bits = hidden.map(f32::to_bits);
+        assert_eq!(bits, [bits[0]; VECTOR]);
+        (hidden[0], ih, hh)
     }
 
     #[test]
@@ -198,15 +211,16 @@ mod tests {
     #[test]
     fn gradients_follow_finite_differences() {
         let (x, state, cell) = (0.4, -0.6, cell());
-        let (_, mut gates_ih, mut gates_hh) = step(&cell, x, state);
-        let mut lanes = Lanes {
-            x: &[x],
-            state: &[state],
-            gates_ih: &mut gates_ih,
-            gates_hh: &mut gates_hh,
+        let (_, mut ih, mut hh) = step(&cell, x, state);
+        let mut gates = Gates {
+            n_lanes: VECTOR,
+            state: &[state; VECTOR],
+            ih: &mut ih,
+            hh: &mut hh,
         };
-        let mut d_x = [0.0];
-        cell.backward(&mut lanes, &[1.0], &mut d_x);
+        GruCell::backward(&mut gates, &[1.0; VECTOR]);
+        let mut d_x = [0.0; VECTOR];
+        cell.differentiate_read(&ih, &mut d_x, VECTOR);
         let slope = |shift: &dyn Fn(&mut GruCell, &mut f32, f32)| {
             let at = |by: f32| {
                 let (mut cell, mut x) = (cell.clone(), x);
@@ -218,24 +232,13 @@ mod tests {
         let check = |found: f32, expected: f32| {
             assert!((found - expected).abs() < 1e-4, "{found} is not {expected}");
         };
-        check(d_x[0], slope(&|_, x, by| *x += by));
+        check(d_x[3], slope(&|_, x, by| *x += by));
         for gate in 0..3 {
-            check(
-                gates_ih[gate],
-                slope(&|cell, _, by| cell.bias_ih[gate] += by),
-            );
-            check(
-                gates_hh[gate],
-                slope(&|cell, _, by| cell.bias_hh[gate] += by),
-            );
-            check(
-                gates_ih[gate] * x,
-                slope(&|cell, _, by| cell.weight_ih[gate] += by),
-            );
-            check(
-                gates_hh[gate] * state,
-                slope(&|cell, _, by| cell.weight_hh[gate] += by),
-            );
+            let (ih, hh) = (ih[gate * VECTOR + 5], hh[gate * VECTOR + 5]);
+            check(ih, slope(&|cell, _, by| cell.bias_ih[gate] += by));
+            check(hh, slope(&|cell, _, by| cell.bias_hh[gate] += by));
+            check(ih * x, slope(&|cell, _, by| cell.weight_ih[gate] += by));
+            check(hh * state, slope(&|cell, _, by| cell.weight_hh[gate] += by));
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::KIND;
 use super::loss::{Loss, Objective};
-use super::weights::Adagrad;
+use super::weights::{Adagrad, InputMode, Shape};
 use crate::error::Result;
 use crate::rule::{self, MAX_DIM, MAX_DRAWS, MAX_EXPONENT, holds, within};
 
@@ -28,8 +28,10 @@ use crate::rule::{self, MAX_DIM, MAX_DRAWS, MAX_EXPONENT, holds, within};
 pub struct Gru4RecConfig {
     /// What is minimised. Default cross-entropy, as in the authors' implementation.
     pub loss: Loss,
-    /// Width of the state and of the item embeddings; there is one layer. Default 100, as in the papers.
+    /// Width of the state that is scored, and of the item embeddings. Default 100, as in the papers.
     pub layer: usize,
+    /// Widths of the layers below it, from the input up: the authors' `layers` without the last. Default none.
+    pub lower_layers: Vec<usize>,
     /// How many sessions are walked side by side. Default 128; the authors' settings range from 32 to 240.
     pub batch_size: usize,
     /// How many negatives are drawn for a batch, on top of the other lanes' targets. Default 2048, as in
@@ -44,7 +46,7 @@ pub struct Gru4RecConfig {
     pub momentum: f64,
     /// Dropout of the input embedding, below 1. Default 0.
     pub dropout_p_embed: f64,
-    /// Dropout of the state before it is scored, below 1. Default 0.4, as the authors' setting for RSC15.
+    /// Dropout of the state of each layer before it is given on or scored, below 1. Default 0.4, as the authors' setting for RSC15.
     pub dropout_p_hidden: f64,
     /// How much of the log-probability of a candidate is taken from its score, with cross-entropy only.
     /// Default 1, which makes it a sampled softmax.
@@ -55,8 +57,15 @@ pub struct Gru4RecConfig {
     /// α of the elu on the scores, with BPR-max only; 0 for none. Default 0.5, as in the authors'
     /// implementation.
     pub elu_param: f64,
-    /// Whether input and output share the item embedding. Default true, and nothing else is there yet.
+    /// Whether the items are read through the embedding that scores them. Default true, as in most of the
+    /// authors' settings.
     pub constrained_embedding: bool,
+    /// Width of an embedding through which the items are read, if it is another than the one that scores them;
+    /// 0 for none. Default 0.
+    ///
+    /// Without an embedding of either sort an item is read as a vector of zeros and its one: what it brings to
+    /// the gates of the first layer is a row of its own, and there is nothing for `dropout_p_embed` to drop.
+    pub embedding: usize,
     /// How often the training set is gone through. Default 5.
     pub n_epochs: u32,
     /// Seed of the initial weights, the negatives and the dropout. Default 1.
@@ -68,6 +77,7 @@ impl Default for Gru4RecConfig {
         Self {
             loss: Loss::CrossEntropy,
             layer: 100,
+            lower_layers: Vec::new(),
             batch_size: 128,
             n_sample: 2048,
             sample_alpha: 0.5,
@@ -79,6 +89,7 @@ impl Default for Gru4RecConfig {
             bpreg: 1.0,
             elu_param: 0.5,
             constrained_embedding: true,
+            embedding: 0,
             n_epochs: 5,
             seed: 1,
         }
@@ -98,6 +109,17 @@ impl Gru4RecConfig {
         let rate = self.learning_rate;
         let rules = [
             within("layer", self.layer, 1..=MAX_DIM),
+            within(
+                "lower_layers",
+                self.lower_layers.iter().copied().min().unwrap_or(1),
+                1..=MAX_DIM,
+            ),
+            within(
+                "lower_layers",
+                self.lower_layers.iter().copied().max().unwrap_or(1),
+                1..=MAX_DIM,
+            ),
+            within("embedding", self.embedding, 0..=MAX_DIM),
             within("batch_size", self.batch_size, 1..=MAX_DRAWS),
             within("n_sample", self.n_sample, 0..=MAX_DRAWS),
             within("n_epochs", self.n_epochs, 1..=u32::MAX),
@@ -119,12 +141,40 @@ impl Gru4RecConfig {
             not_negative("bpreg", self.bpreg),
             not_negative("elu_param", self.elu_param),
             (
-                "constrained_embedding",
-                self.constrained_embedding,
-                "must be true: separate embeddings are not there yet".to_owned(),
+                "embedding",
+                self.embedding == 0 || !self.constrained_embedding,
+                "must be 0 with a `constrained_embedding`: the items are read through that"
+                    .to_owned(),
+            ),
+            (
+                "dropout_p_embed",
+                self.dropout_p_embed == 0.0 || self.shape().input != InputMode::OneHot,
+                "must be 0 without an embedding to drop out".to_owned(),
             ),
         ];
         rule::check(KIND, rules)
+    }
+
+    /// The widths of the network.
+    pub(super) fn shape(&self) -> Shape {
+        let layers: Vec<usize> = self
+            .lower_layers
+            .iter()
+            .copied()
+            .chain([self.layer])
+            .collect();
+        let (input, input_dim) = if self.constrained_embedding {
+            (InputMode::Constrained, self.layer)
+        } else if self.embedding > 0 {
+            (InputMode::Embedding, self.embedding)
+        } else {
+            (InputMode::OneHot, 3 * layers[0])
+        };
+        Shape {
+            input,
+            input_dim,
+            layers,
+        }
     }
 
     #[expect(
@@ -215,8 +265,23 @@ mod tests {
             "`elu_param` must be finite and at least 0, is -1",
         );
         check(
-            |c| c.constrained_embedding = false,
-            "`constrained_embedding` must be true: separate embeddings are not there yet",
+            |c| c.lower_layers = vec![8, 0],
+            "`lower_layers` must be from 1 to 16384, is 0",
+        );
+        check(
+            |c| c.lower_layers = vec![20_000, 8],
+            "`lower_layers` must be from 1 to 16384, is 20000",
+        );
+        check(
+            |c| c.embedding = 8,
+            "`embedding` must be 0 with a `constrained_embedding`: the items are read through that",
+        );
+        check(
+            |c| {
+                c.constrained_embedding = false;
+                c.dropout_p_embed = 0.1;
+            },
+            "`dropout_p_embed` must be 0 without an embedding to drop out",
         );
         assert!(Gru4RecConfig::default().check().is_ok());
     }

@@ -36,21 +36,6 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// Some of the columns of a matrix whose rows lie one after the other.
-    pub(super) fn columns(self, start: usize, n_columns: usize) -> Self {
-        assert!(start + n_columns <= self.n_columns, "columns of the matrix");
-        // With no row there is nothing to skip.
-        let data = self
-            .data
-            .get(start * self.column_stride..)
-            .unwrap_or_default();
-        Self {
-            data,
-            n_columns,
-            ..self
-        }
-    }
-
     fn check(self) {
         if self.n_rows == 0 || self.n_columns == 0 {
             return;
@@ -150,7 +135,6 @@ mod tests {
                 check(Matrix::rows(&a, k), Matrix::rows(&b, n));
                 check(Matrix::rows(&at, m).t(), Matrix::rows(&b, n));
                 check(Matrix::rows(&a, k), Matrix::rows(&bt, k).t());
-                check(Matrix::rows(&at, m).columns(m / 2, m - m / 2).t(), Matrix::rows(&b, n));
             }
         }
     }

@@ -15,6 +15,10 @@
 //! | `U`, `d` | the same of the state's half | `[3 · dim, dim]`, `[3 · dim]` |
 //! | `h` | state of a session | `[dim]` |
 //!
+//! With several layers each has a cell and a state, and the state of one is the input of the next; that of the
+//! last is scored. The input may come from an embedding of its own, or be the item's number alone: then `W x`
+//! is a row of a table, `[n_items, 3 · dim]`, and there is no `W`.
+//!
 //! A session moves its state from `h` to `h′` with each item `i`, whose row of `E` is `x`; `σ` is the logistic
 //! function and `⊙` the product by elements:
 //!
@@ -51,34 +55,49 @@
 //!
 //! # Engines
 //!
-//! [`Engine::Cpu`] runs kernels written by hand; the result is the same for any number of threads.
+//! [`Engine::Cpu`] runs kernels written by hand; the result is the same for any number of threads. Its threads
+//! do not sleep while an epoch runs, so it is given as many as there are processors to spare.
 //! [`Engine::Burn`] takes the same step with Burn's tensors, in as few operations as it can. Negatives and
 //! dropout masks come from one seeded generator on the CPU, so both see the same batches: their losses
-//! agree to 10⁻⁴.
+//! agree to 10⁻⁴. What the second has not (several layers, inputs but by `E`, checkpoints) is refused with
+//! [`Error::NotOnEngine`].
 
 mod batch;
+mod candidates;
 mod cell;
+mod checkpoint;
 mod config;
 #[cfg(feature = "burn")]
 mod device;
+mod exchange;
+#[cfg(test)]
+mod gradients;
+mod intent;
 mod kernel;
+mod lanes;
+mod layout;
 mod loss;
 mod math;
 pub(crate) mod matrix;
 mod model;
 mod parameters;
+mod product;
+mod team;
 mod uses;
 mod weights;
 
 pub use config::Gru4RecConfig;
+pub use intent::{IntentConfig, PurchaseIntent};
 pub use loss::Loss;
 pub use model::{Gru4Rec, Gru4RecLoader};
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use reco_core::TrainSet;
 
 use self::batch::Minibatches;
+use self::checkpoint::{Checkpoint, EngineState};
 use self::kernel::CpuEngine;
 use self::weights::Weights;
 use crate::engine::Engine;
@@ -126,13 +145,108 @@ const KIND: &str = "gru4rec";
 pub struct Gru4RecTrainer {
     config: Gru4RecConfig,
     engine: Engine,
+    checkpoint: Option<PathBuf>,
+    resume: Option<PathBuf>,
 }
 
 impl Gru4RecTrainer {
     /// A trainer; the configuration is checked when it fits.
     #[must_use]
     pub const fn new(config: Gru4RecConfig, engine: Engine) -> Self {
-        Self { config, engine }
+        Self {
+            config,
+            engine,
+            checkpoint: None,
+            resume: None,
+        }
+    }
+
+    /// Writes the training to a file after each epoch, before the observer hears of it.
+    ///
+    /// The file of the epoch before is replaced in one step, once the new one is durable; beside it there may
+    /// be one that ends in `.tmp`. It is as large as the model, and twice or three times that for what the
+    /// optimiser remembers. Needs the CPU engine.
+    #[must_use]
+    pub fn checkpoint(mut self, path: impl Into<PathBuf>) -> Self {
+        self.checkpoint = Some(path.into());
+        self
+    }
+
+    /// Goes on from a [checkpoint](Self::checkpoint): the model is, byte for byte, the one of a training that
+    /// was not interrupted.
+    ///
+    /// The checkpoint must be of the same data and configuration, of which `n_epochs` alone may be another, to
+    /// train longer. If it has all epochs, the model is the one in it and the observer is not called.
+    /// Whether there is a file to go on from is for the caller to see. Needs the CPU engine.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::{ops::ControlFlow, path::Path};
+    /// # use reco_train::{Engine, Gru4RecConfig, Gru4RecTrainer, Trainer};
+    /// # fn fit(train: &reco_core::TrainSet) -> reco_train::Result<reco_train::Gru4Rec> {
+    /// let file = Path::new("training/gru4rec.safetensors");
+    /// let mut trainer =
+    ///     Gru4RecTrainer::new(Gru4RecConfig::default(), Engine::cpu(8)).checkpoint(file);
+    /// if file.exists() {
+    ///     trainer = trainer.resume(file);
+    /// }
+    /// let model = trainer.fit(train, &mut |_| ControlFlow::Continue(()))?;
+    /// # Ok(model)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn resume(mut self, path: impl Into<PathBuf>) -> Self {
+        self.resume = Some(path.into());
+        self
+    }
+
+    fn engine(&self, weights: Weights) -> Result<Box<dyn EpochEngine>> {
+        let config = &self.config;
+        Ok(match &self.engine {
+            Engine::Cpu { threads } => Box::new(CpuEngine::new(weights, config, threads.get())?),
+            #[cfg(feature = "burn")]
+            Engine::Burn(device) => Box::new(device::BurnEngine::new(&weights, config, device)),
+        })
+    }
+
+    /// Whether the engine can do what is asked for.
+    #[cfg_attr(
+        not(feature = "burn"),
+        expect(clippy::unnecessary_wraps, reason = "the CPU engine has everything")
+    )]
+    fn check_engine(&self) -> Result<()> {
+        match &self.engine {
+            Engine::Cpu { .. } => Ok(()),
+            #[cfg(feature = "burn")]
+            Engine::Burn(_) => {
+                let asked_for = [
+                    (
+                        !self.config.lower_layers.is_empty(),
+                        "networks of several layers",
+                    ),
+                    (
+                        !self.config.constrained_embedding,
+                        "inputs but by the `constrained_embedding`",
+                    ),
+                    (
+                        self.checkpoint.is_some() || self.resume.is_some(),
+                        "checkpoints",
+                    ),
+                ];
+                match asked_for
+                    .into_iter()
+                    .find(|(is_asked_for, _)| *is_asked_for)
+                {
+                    None => Ok(()),
+                    Some((_, what)) => Err(Error::NotOnEngine {
+                        model: KIND,
+                        engine: "burn",
+                        what,
+                    }),
+                }
+            }
+        }
     }
 }
 
@@ -146,13 +260,26 @@ impl Trainer for Gru4RecTrainer {
     ) -> Result<Gru4Rec> {
         let config = &self.config;
         config.check()?;
+        self.check_engine()?;
         let mut minibatches = Minibatches::new(train, config)?;
         let encoder = minibatches.dataset().encoder().clone();
-        let weights = Weights::new(encoder.vocabulary().len(), config.layer, config.seed);
-        let mut engine: Box<dyn EpochEngine> = match &self.engine {
-            Engine::Cpu { threads } => Box::new(CpuEngine::new(weights, config, threads.get())?),
-            #[cfg(feature = "burn")]
-            Engine::Burn(device) => Box::new(device::BurnEngine::new(&weights, config, device)),
+        let n_items = encoder.vocabulary().len();
+        let data = train.fingerprint();
+        let (mut engine, n_done) = match &self.resume {
+            None => {
+                let weights = Weights::new(n_items, &config.shape(), config.seed);
+                (self.engine(weights)?, 0)
+            }
+            Some(path) => {
+                let Checkpoint { epoch, rng, state } =
+                    Checkpoint::read(path, config, &data, n_items)?;
+                minibatches.set_rng(rng);
+                let mut engine = self.engine(state.weights)?;
+                if !engine.remember(state.memory) {
+                    return Err(checkpoint::does_not_fit(path));
+                }
+                (engine, epoch)
+            }
         };
         let n_events = minibatches.n_pairs();
         let span = tracing::info_span!(
@@ -161,13 +288,17 @@ impl Trainer for Gru4RecTrainer {
             batch_size = minibatches.batch_size()
         );
         let _entered = span.enter();
-        for epoch in 1..=config.n_epochs {
+        for epoch in n_done + 1..=config.n_epochs {
             minibatches.start_epoch();
             let loss = engine.run_epoch(&mut minibatches)? / n_events as f64;
             if !loss.is_finite() {
                 return Err(Error::Diverged { model: KIND, epoch });
             }
             tracing::debug!(epoch, loss, "epoch ended");
+            if let (Some(path), Some(state)) = (&self.checkpoint, engine.state()) {
+                let rng = minibatches.rng().clone();
+                Checkpoint { epoch, rng, state }.write(path, config, &data)?;
+            }
             let report = EpochReport {
                 epoch,
                 n_epochs: config.n_epochs,
@@ -185,8 +316,7 @@ impl Trainer for Gru4RecTrainer {
                 epoch: config.n_epochs,
             });
         }
-        let data = Some(train.fingerprint());
-        Ok(Gru4Rec::new(weights, encoder, config.clone(), data))
+        Ok(Gru4Rec::new(weights, encoder, config.clone(), Some(data)))
     }
 }
 
@@ -197,4 +327,10 @@ trait EpochEngine {
 
     /// What was learnt.
     fn into_weights(self: Box<Self>) -> Result<Weights>;
+
+    /// What it goes on from, between two epochs; `None` if it cannot say.
+    fn state(&self) -> Option<EngineState>;
+
+    /// Takes over what its optimiser is to remember; false if that does not fit.
+    fn remember(&mut self, memory: Vec<Vec<f32>>) -> bool;
 }

@@ -6,18 +6,21 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use reco_core::{
-    DataFingerprint, ItemIdx, Model, ModelArtifact, ModelLoader, Ranking, Session, SessionEncoder,
+    DataFingerprint, ItemIdx, Model, ModelArtifact, ModelArtifactBuilder, ModelLoader, Ranking,
+    Session, SessionEncoder,
 };
 
-use super::cell::{GruCell, Lanes};
+use super::cell::{Gates, GruCell};
+use super::layout::TwoWays;
 use super::matrix::{Matrix, multiply};
-use super::weights::Weights;
+use super::product::{VECTOR, padded};
+use super::weights::{InputMode, Shape, Weights};
 use super::{Gru4RecConfig, KIND};
 use crate::error::Result;
 use crate::evaluate::{DenseScorer, Scorer, rank};
 use crate::rule;
 
-/// Sessions that are computed at once. Products always have this shape, padded with zeros, so that a
+/// Sessions that are scored at once. Products always have this shape, padded with zeros, so that a
 /// session's scores do not depend on the sessions beside it.
 const TILE: usize = 8;
 /// Items of a panel of the transposed embedding.
@@ -33,9 +36,12 @@ pub struct Gru4Rec {
     encoder: SessionEncoder,
     config: Gru4RecConfig,
     data: Option<DataFingerprint>,
-    cell: GruCell,
+    shape: Shape,
+    cells: Vec<GruCell>,
     item_embedding: Panels,
     item_bias: Vec<f32>,
+    /// As in [`Weights`].
+    input: Vec<f32>,
 }
 
 impl Gru4Rec {
@@ -45,19 +51,31 @@ impl Gru4Rec {
         config: Gru4RecConfig,
         data: Option<DataFingerprint>,
     ) -> Self {
+        let shape = config.shape();
         let Weights {
             item_embedding,
             item_bias,
-            cell,
+            input,
+            cells,
         } = weights;
-        let item_embedding = Panels::new(&item_embedding, cell.dim);
         Self {
+            item_embedding: Panels::new(&item_embedding, shape.output_dim()),
             encoder,
             config,
             data,
-            cell,
-            item_embedding,
+            shape,
+            cells,
             item_bias,
+            input,
+        }
+    }
+
+    pub(super) fn weights(&self) -> Weights {
+        Weights {
+            item_embedding: self.item_embedding.to_rows(self.item_bias.len()),
+            item_bias: self.item_bias.clone(),
+            input: self.input.clone(),
+            cells: self.cells.clone(),
         }
     }
 
@@ -73,73 +91,60 @@ impl Gru4Rec {
     /// | --- | --- |
     /// | `item_embedding` | `[n_items, layer]` |
     /// | `item_bias` | `[n_items]` |
-    /// | `weight_ih`, `weight_hh` | `[3 * layer, layer]`, as in `PyTorch`'s `GRUCell` |
-    /// | `bias_ih`, `bias_hh` | `[3 * layer]` |
+    /// | `input_embedding` | `[n_items, embedding]`, if the configuration has such |
+    /// | `input_gates` | `[n_items, 3 * dim]`, if there is no embedding to read the items through |
+    /// | `weight_ih`, `weight_hh` | `[3 * dim, input_dim]`, `[3 * dim, dim]`, as in `PyTorch`'s `GRUCell` |
+    /// | `bias_ih`, `bias_hh` | `[3 * dim]` |
+    ///
+    /// With several layers the last four end in `_l0`, `_l1` and so on. With `input_gates` the first layer has
+    /// no `weight_ih`.
     ///
     /// # Errors
     ///
     /// As [`ModelArtifactBuilder::build`](reco_core::ModelArtifactBuilder::build).
     pub fn to_artifact(&self) -> Result<ModelArtifact> {
-        let dim = self.cell.dim;
-        let n_items = self.item_bias.len();
+        Ok(self.artifact_builder()?.build()?)
+    }
+
+    pub(super) fn artifact_builder(&self) -> Result<ModelArtifactBuilder> {
         let config = serde_json::to_value(&self.config).map_err(|error| {
             reco_core::Error::InvalidConfig {
                 of: KIND.to_owned(),
                 reason: error.to_string(),
             }
         })?;
-        let mut builder = ModelArtifact::builder(KIND, &self.encoder)
-            .config(config)
-            .tensor(
-                "item_embedding",
-                &[n_items, dim],
-                &self.item_embedding.to_rows(n_items),
-            )
-            .tensor("item_bias", &[n_items], &self.item_bias)
-            .tensor("weight_ih", &[3 * dim, dim], &self.cell.weight_ih)
-            .tensor("weight_hh", &[3 * dim, dim], &self.cell.weight_hh)
-            .tensor("bias_ih", &[3 * dim], &self.cell.bias_ih)
-            .tensor("bias_hh", &[3 * dim], &self.cell.bias_hh);
+        let mut builder = ModelArtifact::builder(KIND, &self.encoder).config(config);
+        for (name, shape, values) in self.weights().tensors(&self.shape) {
+            builder = builder.tensor(name, &shape, values);
+        }
         if let Some(data) = &self.data {
             builder = builder.data(data.clone());
         }
-        Ok(builder.build()?)
+        Ok(builder)
     }
 
-    fn from_artifact(artifact: &ModelArtifact) -> reco_core::Result<Self> {
+    pub(super) fn from_artifact(artifact: &ModelArtifact) -> reco_core::Result<Self> {
         let config = rule::stored(KIND, artifact, Gru4RecConfig::check)?;
         let encoder = artifact.encoder()?;
-        let (n_items, dim) = (encoder.vocabulary().len(), config.layer);
-        let weights = Weights {
-            item_embedding: artifact.tensor("item_embedding", &[n_items, dim])?,
-            item_bias: artifact.tensor("item_bias", &[n_items])?,
-            cell: GruCell {
-                dim,
-                weight_ih: artifact.tensor("weight_ih", &[3 * dim, dim])?,
-                weight_hh: artifact.tensor("weight_hh", &[3 * dim, dim])?,
-                bias_ih: artifact.tensor("bias_ih", &[3 * dim])?,
-                bias_hh: artifact.tensor("bias_hh", &[3 * dim])?,
-            },
-        };
-        Ok(Self::new(
-            weights,
-            encoder,
-            config,
-            artifact.manifest().data.clone(),
-        ))
+        let n_items = encoder.vocabulary().len();
+        let weights = Weights::from_tensors(&config.shape(), n_items, |name, shape| {
+            artifact.tensor(name, shape)
+        })?;
+        let data = artifact.manifest().data.clone();
+        Ok(Self::new(weights, encoder, config, data))
     }
 
-    /// The state at the end of each session, `[n_sessions, dim]`.
+    /// The state of the last layer at the end of each session, `[n_sessions, layer]`.
     ///
     /// Walks the tree of all prefixes level by level, so that a prefix is computed once.
     fn states(&self, sessions: &[&[ItemIdx]]) -> Vec<f32> {
-        let dim = self.cell.dim;
+        let (dim, width) = (self.shape.output_dim(), self.shape.layers.iter().sum());
         let mut ends = vec![0.0; sessions.len() * dim];
         let mut active: Vec<usize> = (0..sessions.len()).collect();
         // The node of each session at the level before, and the states of that level's nodes.
         let mut node_of = vec![0; sessions.len()];
-        let mut states = vec![0.0; dim];
-        let mut buffers = TileBuffers::new(dim);
+        let mut states = vec![0.0; width];
+        let mut buffers = NodeBuffers::new(&self.shape);
         for level in 0.. {
             active.retain(|&session| sessions[session].len() > level);
             if active.is_empty() {
@@ -157,16 +162,16 @@ impl Gru4Rec {
                     }
                 };
             }
-            let mut next = Vec::with_capacity(nodes.len() * dim);
-            for tile in nodes.chunks(TILE) {
-                buffers.fill(tile, &states, &self.item_embedding);
-                buffers.forward(&self.cell);
-                next.extend_from_slice(&buffers.hidden[..tile.len() * dim]);
+            let mut next = Vec::with_capacity(nodes.len() * width);
+            for tile in nodes.chunks(VECTOR) {
+                buffers.fill(tile, &states, self);
+                buffers.forward(&self.cells, self.shape.input);
+                buffers.push_states(tile.len(), &mut next);
             }
             states = next;
             for &session in &active {
                 if sessions[session].len() == level + 1 {
-                    let state = &states[node_of[session] * dim..][..dim];
+                    let state = &states[node_of[session] * width..][width - dim..width];
                     ends[session * dim..][..dim].copy_from_slice(state);
                 }
             }
@@ -191,7 +196,7 @@ impl Scorer for Gru4Rec {
     }
 
     fn score_batch(&self, sessions: &[&[ItemIdx]], scores: &mut [f32]) -> reco_core::Result<()> {
-        let (dim, n_items) = (self.cell.dim, self.item_bias.len());
+        let (dim, n_items) = (self.shape.output_dim(), self.item_bias.len());
         let states = self.states(sessions);
         let mut tile_states = [0.0].repeat(TILE * dim);
         let mut product = [0.0; TILE * PANEL];
@@ -232,7 +237,7 @@ impl Scorer for Gru4Rec {
 
 impl DenseScorer for Gru4Rec {
     fn dim(&self) -> usize {
-        self.cell.dim
+        self.shape.output_dim()
     }
 
     fn item_vectors(&self) -> Cow<'_, [f32]> {
@@ -303,63 +308,96 @@ impl Panels {
     }
 }
 
-/// Buffers of a step of [`TILE`] sessions.
-struct TileBuffers {
-    dim: usize,
-    x: Vec<f32>,
-    state: Vec<f32>,
-    gates_ih: Vec<f32>,
-    gates_hh: Vec<f32>,
-    hidden: Vec<f32>,
+/// Buffers of a step of [`VECTOR`] nodes of the tree of prefixes.
+struct NodeBuffers {
+    input: TwoWays,
+    layers: Vec<LayerBuffers>,
 }
 
-impl TileBuffers {
-    fn new(dim: usize) -> Self {
-        let zeros = |len: usize| vec![0.0; TILE * len];
+struct LayerBuffers {
+    state: TwoWays,
+    gates_ih: Vec<f32>,
+    gates_hh: Vec<f32>,
+    hidden: TwoWays,
+}
+
+impl NodeBuffers {
+    fn new(shape: &Shape) -> Self {
+        let both = |dim| {
+            let mut both = TwoWays::new(dim);
+            both.resize(VECTOR);
+            both
+        };
+        let layer = |&dim: &usize| LayerBuffers {
+            state: both(dim),
+            gates_ih: vec![0.0; 3 * dim * VECTOR],
+            gates_hh: vec![0.0; 3 * dim * VECTOR],
+            hidden: both(dim),
+        };
         Self {
-            dim,
-            x: zeros(dim),
-            state: zeros(dim),
-            gates_ih: zeros(3 * dim),
-            gates_hh: zeros(3 * dim),
-            hidden: zeros(dim),
+            input: both(shape.input_dim),
+            layers: shape.layers.iter().map(layer).collect(),
         }
     }
 
-    /// Looks up the state before and the item of each node.
-    fn fill(&mut self, nodes: &[(usize, ItemIdx)], states: &[f32], items: &Panels) {
-        let dim = self.dim;
-        self.x.fill(0.0);
-        self.state.fill(0.0);
-        let rows = self
-            .x
-            .chunks_exact_mut(dim)
-            .zip(self.state.chunks_exact_mut(dim));
-        for ((x, state), &(before, item)) in rows.zip(nodes) {
-            x.iter_mut()
-                .zip(items.row(item.get()))
-                .for_each(|(x, value)| *x = value);
-            state.copy_from_slice(&states[before * dim..][..dim]);
+    /// Looks up the states before, one layer after the other, and the item of each node.
+    fn fill(&mut self, nodes: &[(usize, ItemIdx)], states: &[f32], model: &Gru4Rec) {
+        let dim = self.input.dim;
+        for (row, &(_, item)) in self.input.rows_mut().zip(nodes) {
+            if model.shape.input == InputMode::Constrained {
+                row.iter_mut()
+                    .zip(model.item_embedding.row(item.get()))
+                    .for_each(|(x, value)| *x = value);
+            } else {
+                row.copy_from_slice(&model.input[item.get() * dim..][..dim]);
+            }
+        }
+        self.input.rows_to_columns();
+        let width: usize = model.shape.layers.iter().sum();
+        let mut start = 0;
+        for LayerBuffers { state, .. } in &mut self.layers {
+            let dim = state.dim;
+            for (row, &(before, _)) in state.rows_mut().zip(nodes) {
+                row.copy_from_slice(&states[before * width + start..][..dim]);
+            }
+            state.rows_to_columns();
+            start += dim;
         }
     }
 
-    fn forward(&mut self, cell: &GruCell) {
-        let Self {
-            x,
-            state,
-            gates_ih,
-            gates_hh,
-            hidden,
-            ..
-        } = self;
-        cell.forward(
-            &mut Lanes {
-                x,
+    fn forward(&mut self, cells: &[GruCell], mode: InputMode) {
+        let mut input = &self.input;
+        for (depth, (cell, layer)) in cells.iter().zip(&mut self.layers).enumerate() {
+            let LayerBuffers {
                 state,
                 gates_ih,
                 gates_hh,
-            },
-            hidden,
-        );
+                hidden,
+            } = layer;
+            if depth == 0 && mode == InputMode::OneHot {
+                gates_ih.copy_from_slice(&input.columns);
+            } else {
+                cell.read(&input.columns, gates_ih, VECTOR);
+            }
+            let mut gates = Gates {
+                n_lanes: VECTOR,
+                state: &state.columns,
+                ih: gates_ih,
+                hh: gates_hh,
+            };
+            cell.forward(&mut gates, &mut hidden.columns);
+            hidden.columns_to_rows();
+            input = hidden;
+        }
+    }
+
+    /// Appends the states after the step of the first nodes.
+    fn push_states(&self, n_nodes: usize, states: &mut Vec<f32>) {
+        for node in 0..n_nodes {
+            for layer in &self.layers {
+                let LayerBuffers { hidden, .. } = layer;
+                states.extend_from_slice(&hidden.rows[node * padded(hidden.dim)..][..hidden.dim]);
+            }
+        }
     }
 }

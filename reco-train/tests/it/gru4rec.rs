@@ -72,7 +72,7 @@ fn configs() -> [Gru4RecConfig; 2] {
         momentum: 0.3,
         bpreg: 0.5,
         elu_param: 0.7,
-        ..cross_entropy
+        ..cross_entropy.clone()
     };
     [cross_entropy, bpr_max]
 }
@@ -130,6 +130,146 @@ fn the_number_of_threads_changes_nothing() {
         assert_eq!(losses, losses_again);
         assert_eq!(model.to_artifact().unwrap(), again.to_artifact().unwrap());
     }
+}
+
+/// What can be read as input, and in how many layers.
+fn networks() -> [Gru4RecConfig; 4] {
+    let [cross_entropy, bpr_max] = configs();
+    let two_layers = Gru4RecConfig {
+        lower_layers: vec![24, 12],
+        ..cross_entropy
+    };
+    let embedding = Gru4RecConfig {
+        constrained_embedding: false,
+        embedding: 9,
+        ..bpr_max.clone()
+    };
+    let one_hot = Gru4RecConfig {
+        constrained_embedding: false,
+        dropout_p_embed: 0.0,
+        lower_layers: vec![16],
+        ..bpr_max
+    };
+    let one_layer_one_hot = Gru4RecConfig {
+        lower_layers: Vec::new(),
+        ..one_hot
+    };
+    [two_layers, embedding, one_hot, one_layer_one_hot]
+}
+
+#[test]
+fn every_network_learns_what_follows_on_any_number_of_threads_and_keeps_its_answers() {
+    let train = train_set(1500);
+    for config in networks() {
+        let config = Gru4RecConfig {
+            n_epochs: 10,
+            batch_size: 70,
+            dropout_p_hidden: 0.1,
+            learning_rate: 0.1,
+            ..config
+        };
+        let (model, losses) = fit(&config, Engine::cpu(2), &train);
+        assert!(losses[9] < losses[0], "{losses:?}");
+        let n_learnt = n_learnt(&model);
+        assert!(n_learnt >= 36, "{config:?}: {n_learnt} of {N_ITEMS}");
+        let artifact = model.to_artifact().unwrap();
+        let (again, _) = fit(&config, Engine::cpu(3), &train);
+        assert_eq!(artifact, again.to_artifact().unwrap());
+        let files = artifact.to_files().unwrap();
+        let loaded = Gru4RecLoader
+            .load(&ModelArtifact::from_files(&files).unwrap())
+            .unwrap();
+        let sessions = [&[3][..], &[3, 24, 11], &[7; 40]].map(session);
+        testing::model(&model, &sessions);
+        assert_eq!(
+            model.recommend_batch(&sessions, 10).unwrap(),
+            loaded.recommend_batch(&sessions, 10).unwrap()
+        );
+    }
+}
+
+#[test]
+fn weights_go_to_another_framework_and_come_back() {
+    let train = train_set(100);
+    for config in networks().into_iter().chain(configs()) {
+        let (model, _) = fit(&config, Engine::cpu(2), &train);
+        let file = model.to_safetensors().unwrap();
+        let encoder = model.encoder().clone();
+        let back = Gru4Rec::from_safetensors(&file, encoder.clone(), config.clone()).unwrap();
+        assert_eq!(back.to_safetensors().unwrap(), file);
+        let sessions = [&[3][..], &[3, 24, 11]].map(session);
+        assert_eq!(
+            model.recommend_batch(&sessions, 10).unwrap(),
+            back.recommend_batch(&sessions, 10).unwrap()
+        );
+        for len in [0, 7, 100, file.len() - 1] {
+            let error = Gru4Rec::from_safetensors(&file[..len], encoder.clone(), config.clone());
+            assert!(matches!(error, Err(Error::Exchange { .. })));
+        }
+    }
+}
+
+#[test]
+fn weights_of_another_network_are_refused() {
+    let train = train_set(100);
+    let (model, _) = fit(&config(), Engine::cpu(2), &train);
+    let file = model.to_safetensors().unwrap();
+    let check = |config: Gru4RecConfig, expected: &str| {
+        let error = Gru4Rec::from_safetensors(&file, model.encoder().clone(), config);
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    };
+    let wider = Gru4RecConfig {
+        layer: 21,
+        ..config()
+    };
+    check(
+        wider,
+        "tensor `item_embedding.weight` must be F32 of [40, 21], is F32 of [40, 20]",
+    );
+    let deeper = Gru4RecConfig {
+        lower_layers: vec![20],
+        ..config()
+    };
+    check(deeper, "cells.1.weight_ih");
+    let [.., one_hot] = networks();
+    check(
+        one_hot,
+        "tensor `cells.0.weight_ih` must be F32 of [60, 40]",
+    );
+    let (model, _) = fit(
+        &Gru4RecConfig {
+            lower_layers: vec![20],
+            ..config()
+        },
+        Engine::cpu(2),
+        &train,
+    );
+    let file = model.to_safetensors().unwrap();
+    let error = Gru4Rec::from_safetensors(&file, model.encoder().clone(), config()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "weights cannot be exchanged: tensor `cells.1.bias_hh` is none of this network"
+    );
+}
+
+#[cfg(feature = "burn")]
+#[test]
+fn what_the_burn_engine_has_not_is_refused_by_name() {
+    let check = |trainer: Gru4RecTrainer, expected: &str| {
+        let error = trainer
+            .fit(&train_set(10), &mut |_| ControlFlow::Continue(()))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("gru4rec: engine `burn` has no {expected}; the CPU engine has")
+        );
+    };
+    let [layers, input, ..] = networks();
+    let trainer = |config| Gru4RecTrainer::new(config, Engine::flex());
+    check(trainer(layers), "networks of several layers");
+    check(trainer(input), "inputs but by the `constrained_embedding`");
+    check(trainer(config()).resume("any"), "checkpoints");
 }
 
 #[cfg(feature = "burn")]

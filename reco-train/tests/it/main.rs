@@ -5,6 +5,8 @@
 mod behavior;
 mod evaluate;
 mod gru4rec;
+mod gru4rec_checkpoint;
+mod gru4rec_intent;
 mod neighbours;
 mod popularity;
 mod prod2vec;

@@ -109,7 +109,7 @@ impl Inputs {
             &mut as_negative.into_iter(),
             &mut previous.map(|lane| f32::from(u8::from(lane.is_some()))),
             &mut mask(&batch.embed_mask).into_iter(),
-            &mut mask(&batch.hidden_mask).into_iter(),
+            &mut mask(batch.hidden_masks.first().map_or(&[], Vec::as_slice)).into_iter(),
         ]);
         Self {
             n_lanes,

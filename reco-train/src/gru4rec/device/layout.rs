@@ -28,8 +28,7 @@ pub(super) const fn width(dim: usize) -> usize {
 }
 
 /// The items' matrix.
-pub(super) fn items_matrix(weights: &Weights) -> Vec<f32> {
-    let dim = weights.cell.dim;
+pub(super) fn items_matrix(weights: &Weights, dim: usize) -> Vec<f32> {
     let width = width(dim);
     let mut matrix = vec![0.0; (weights.item_bias.len() + 1) * width];
     let rows = weights.item_embedding.chunks_exact(dim);
@@ -50,13 +49,8 @@ pub(super) fn items(matrix: &[f32], dim: usize, n_items: usize) -> Weights {
     Weights {
         item_embedding: rows().flat_map(|row| &row[..dim]).copied().collect(),
         item_bias: rows().map(|row| row[dim]).collect(),
-        cell: GruCell {
-            dim,
-            weight_ih: Vec::new(),
-            weight_hh: Vec::new(),
-            bias_ih: Vec::new(),
-            bias_hh: Vec::new(),
-        },
+        input: Vec::new(),
+        cells: Vec::new(),
     }
 }
 
@@ -74,6 +68,7 @@ pub(super) fn cell(ih: &[f32], hh: &[f32], dim: usize) -> GruCell {
     let (weight_hh, bias_hh) = half(hh, dim, GATES_HH);
     GruCell {
         dim,
+        input_dim: dim,
         weight_ih,
         weight_hh,
         bias_ih,
@@ -113,11 +108,20 @@ fn half(matrix: &[f32], dim: usize, gates: [usize; 3]) -> (Vec<f32>, Vec<f32>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::weights::{InputMode, Shape};
     use super::*;
+
+    fn shape(dim: usize) -> Shape {
+        Shape {
+            input: InputMode::Constrained,
+            input_dim: dim,
+            layers: vec![dim],
+        }
+    }
 
     #[test]
     fn weights_come_back_as_they_went() {
-        let mut weights = Weights::new(5, 6, 1);
+        let mut weights = Weights::new(5, &shape(6), 1);
         let numbers = |values: &mut [f32]| {
             values
                 .iter_mut()
@@ -125,12 +129,12 @@ mod tests {
                 .for_each(|(value, number)| *value = f32::from(number));
         };
         numbers(&mut weights.item_bias);
-        numbers(&mut weights.cell.bias_ih);
-        numbers(&mut weights.cell.bias_hh);
-        let [ih, hh] = cell_matrices(&weights.cell);
+        numbers(&mut weights.cells[0].bias_ih);
+        numbers(&mut weights.cells[0].bias_hh);
+        let [ih, hh] = cell_matrices(&weights.cells[0]);
         let back = Weights {
-            cell: cell(&ih, &hh, 6),
-            ..items(&items_matrix(&weights), 6, 5)
+            cells: vec![cell(&ih, &hh, 6)],
+            ..items(&items_matrix(&weights, 6), 6, 5)
         };
         assert_eq!(back, weights);
     }
@@ -138,7 +142,7 @@ mod tests {
     #[test]
     fn there_is_room_for_the_bias_and_a_spare_row() {
         assert_eq!([1, 3, 4, 100].map(width), [4, 4, 8, 104]);
-        let matrix = items_matrix(&Weights::new(2, 3, 1));
+        let matrix = items_matrix(&Weights::new(2, &shape(3), 1), 3);
         assert_eq!(matrix.len(), 3 * 4);
         assert!(
             matrix[2 * 4..]

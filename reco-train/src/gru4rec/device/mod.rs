@@ -23,6 +23,7 @@ use burn::tensor::{Device, Tensor};
 use self::inputs::Inputs;
 use self::network::Network;
 use super::batch::{Batch, Minibatches};
+use super::checkpoint::EngineState;
 use super::loss::Loss;
 use super::weights::Weights;
 use super::{EpochEngine, Gru4RecConfig};
@@ -48,7 +49,7 @@ impl BurnEngine {
         Self {
             network: Network::new(weights, config, device),
             loss: config.loss,
-            dim: weights.cell.dim,
+            dim: config.layer,
             n_items: weights.item_bias.len(),
         }
     }
@@ -86,14 +87,22 @@ impl EpochEngine for BurnEngine {
         })
     }
 
+    fn state(&self) -> Option<EngineState> {
+        None
+    }
+
+    fn remember(&mut self, _memory: Vec<Vec<f32>>) -> bool {
+        false
+    }
+
     fn into_weights(self: Box<Self>) -> Result<Weights> {
         let (items, [ih, hh]) = self.network.into_values();
         Ok(Weights {
-            cell: layout::cell(
+            cells: vec![layout::cell(
                 &read(ih, "read the cell's weights")?,
                 &read(hh, "read the cell's weights")?,
                 self.dim,
-            ),
+            )],
             ..layout::items(&read(items, "read the items")?, self.dim, self.n_items)
         })
     }

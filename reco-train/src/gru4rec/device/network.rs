@@ -35,10 +35,10 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn new(weights: &Weights, config: &Gru4RecConfig, device: &Device) -> Self {
         let adagrad = config.adagrad();
-        let (n_items, dim) = (weights.item_bias.len(), weights.cell.dim);
+        let (n_items, dim) = (weights.item_bias.len(), config.layer);
         let width = layout::width(dim);
-        let items = layout::items_matrix(weights);
-        let [ih, hh] = layout::cell_matrices(&weights.cell);
+        let items = layout::items_matrix(weights, dim);
+        let [ih, hh] = layout::cell_matrices(&weights.cells[0]);
         let half = |matrix| Parameter::new(matrix, [3, width, width], adagrad, device);
         let columns = |is_one: &dyn Fn(usize) -> bool| {
             let row = (0..width).map(|column| f32::from(u8::from(is_one(column))));
@@ -234,12 +234,16 @@ mod tests {
 
     #[test]
     fn sums_in_parts_are_the_same() {
-        let mut devices = vec![Device::flex()];
+        let devices = vec![Device::flex()];
         #[cfg(feature = "wgpu")]
-        match crate::Engine::wgpu() {
-            Ok(crate::Engine::Burn(device)) => devices.push(device),
-            other => println!("not run on a GPU: {other:?}"),
-        }
+        let devices = {
+            let mut devices = devices;
+            match crate::Engine::wgpu() {
+                Ok(crate::Engine::Burn(device)) => devices.push(device),
+                other => println!("not run on a GPU: {other:?}"),
+            }
+            devices
+        };
         for device in &devices {
             assert_eq!([512, 576, 500, 128].map(n_parts), [16, 16, 1, 1]);
             let random = |shape: [usize; 3]| {

@@ -118,7 +118,7 @@ fn elu(x: Tensor<2>, alpha: f32) -> (Tensor<2>, Option<Tensor<2>>) {
 mod tests {
     use burn::tensor::{Device, TensorData};
 
-    use super::super::super::loss::Candidates;
+    use super::super::super::loss::tests::loss_and_gradient;
     use super::super::inputs::NEVER;
     use super::*;
 
@@ -148,11 +148,12 @@ mod tests {
             let (mut expected, mut expected_loss) = (scores.clone(), 0.0);
             let bias = vec![0.0; n_rows];
             for (row, target) in expected.chunks_exact_mut(n_rows).zip(targets) {
-                let candidates = Candidates {
-                    bias: &bias,
-                    log_weight: &log_weight,
-                };
-                expected_loss += objective.rows(row, target, candidates, 0.25);
+                let (loss, gradient) =
+                    loss_and_gradient(objective, row, target, &bias, &log_weight);
+                expected_loss += loss;
+                for (value, gradient) in row.iter_mut().zip(gradient) {
+                    *value = 0.25 * gradient;
+                }
             }
             // No target is a negative of its own lane.
             let as_negative = targets.map(|target| NEVER - log_weight[target]);
