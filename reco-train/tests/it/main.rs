@@ -9,5 +9,7 @@ mod neighbours;
 mod popularity;
 mod prod2vec;
 mod report;
+mod search;
 mod shop;
 mod slices;
+mod track;
