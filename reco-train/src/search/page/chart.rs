@@ -139,9 +139,9 @@ impl<'o> Plot<'o> {
         put!(self.out, "\"><title>{}</title></path>", Text(says));
     }
 
-    /// A line upwards with a name above its foot.
-    pub(super) fn upright(&mut self, x: f64) {
-        let ((x, bottom), (_, top)) = (self.at((x, 0.0)), self.at((x, 1.0)));
+    /// A line upwards, from one place to another.
+    pub(super) fn upright(&mut self, x: f64, (from, to): (f64, f64)) {
+        let ((x, bottom), (_, top)) = (self.at((x, from)), self.at((x, to)));
         put!(
             self.out,
             "<path class=\"axis-line\" d=\"M{x:.1} {bottom:.1}V{top:.1}\"/>"

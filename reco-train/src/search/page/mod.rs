@@ -65,7 +65,7 @@ fn head(out: &mut String, trials: &Trials, title: &str) {
             "<p>{wanted} The best is trial {} with <b>{}</b>: {}.</p>",
             best.number,
             best.value().map(short).unwrap_or_default(),
-            Text(&best.params)
+            Text(brief(best))
         ),
         None => put!(out, "<p>{wanted} No trial is complete.</p>"),
     }
@@ -142,7 +142,7 @@ fn parallel(out: &mut String, trials: &Trials) {
     let mut plot = Plot::open(out, (width, 340.0), "the values of each trial, a line each");
     let x = |axis: usize| axis as f64 / (n_axes - 1) as f64;
     // Above and below the lines is room for names and ends.
-    let y = |place: f64| 0.06 + place * 0.84;
+    let y = |place: f64| 0.02 + place * 0.9;
     let ranked = trials.ranked();
     let n_good = ranked.len().div_ceil(GOOD);
     for (rank, trial) in ranked.iter().enumerate().rev() {
@@ -164,7 +164,7 @@ fn parallel(out: &mut String, trials: &Trials) {
         );
     }
     for axis in 0..n_axes {
-        plot.upright(x(axis));
+        plot.upright(x(axis), (y(0.0), y(1.0)));
         let (name, ends) = match parameters.get(axis) {
             Some(parameter) => (parameter.name.as_str(), labels(&parameter.domain)),
             None => {
@@ -341,12 +341,21 @@ fn rows(out: &mut String, trials: &Trials, records: &[&TrialRecord]) {
     out.push_str("</tbody></table></div>");
 }
 
+/// The values of a trial, as short as they are on the axes.
+fn brief(trial: &TrialRecord) -> String {
+    let values = trial
+        .params
+        .iter()
+        .map(|(name, value)| format!("{name}\u{a0}{}", said(value)));
+    values.collect::<Vec<_>>().join(", ")
+}
+
 /// A trial in a line.
 fn says(trial: &TrialRecord) -> String {
     let value = trial
         .value()
         .map_or_else(|| trial.state().to_owned(), short);
-    format!("trial {}: {value}; {}", trial.number, trial.params)
+    format!("trial {}: {value}; {}", trial.number, brief(trial))
 }
 
 fn place(parameter: &Parameter, trial: &TrialRecord) -> Option<f64> {

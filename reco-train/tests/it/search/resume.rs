@@ -56,6 +56,20 @@ fn a_study_can_be_made_longer() {
 }
 
 #[test]
+fn the_order_of_keys_makes_no_other_study() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.jsonl");
+    run(&path, 2).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, rest) = text.split_once('\n').unwrap();
+    let version = "\"format_version\":1";
+    let head = head.replacen(&format!("{version},"), "", 1);
+    let head = format!("{},{version}}}}}", head.strip_suffix("}}").unwrap());
+    fs::write(&path, format!("{head}\n{rest}")).unwrap();
+    assert_eq!(run(&path, 3).unwrap().records().len(), 3);
+}
+
+#[test]
 fn a_journal_of_another_study_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.jsonl");

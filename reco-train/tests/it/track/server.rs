@@ -127,6 +127,8 @@ impl Real {
             .arg(format!("sqlite:///{}/store.db", folder.display()))
             .arg("--artifacts-destination")
             .arg(folder.join("artifacts"))
+            // Two more processes, for what is not tested here.
+            .env("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
