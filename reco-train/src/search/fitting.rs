@@ -78,7 +78,7 @@ pub enum Judge {
     /// By the training loss of the epoch, which costs nothing. It is another number than the metric, and
     /// comparable only between trials that minimise the same thing on as many negatives: leave `loss`,
     /// `n_sample`, `batch_size`, `negative`, `logq` and their like out of the space. Less is taken for better,
-    /// whatever the direction of the study.
+    /// whatever the direction of the study: where more is better, a trial reports minus the loss.
     Loss,
 }
 
@@ -91,6 +91,7 @@ where
     /// An objective that fits what `trainer` makes of a configuration, on one thread.
     ///
     /// `base` has the values of what is not in the space. The seed is one of them: all trials draw alike.
+    /// The engine is the CPU kernels; a closure that takes another fits there.
     ///
     /// # Errors
     ///

@@ -30,6 +30,7 @@
 
 mod budget;
 mod desk;
+mod domain;
 mod fitting;
 mod importance;
 mod journal;
@@ -47,13 +48,14 @@ mod tunable;
 mod unit;
 
 pub use budget::{Budget, Demand};
+pub use domain::Domain;
 pub use fitting::{Fitting, Judge};
 pub use objective::{Objective, ObjectiveFn, objective_fn};
 pub use outcome::{Outcome, TrialRecord};
 pub use params::Params;
 pub use pruner::{AshaConfig, Pruner};
 pub use sampler::{Sampler, TpeConfig};
-pub use space::{Domain, Parameter, Space, When};
+pub use space::{Parameter, Space, When};
 pub use study::{Direction, Study, StudyConfig};
 pub use trial::Trial;
 pub use trials::Trials;

@@ -8,11 +8,12 @@ use reco_core::arrow::array::{
 use serde::Serialize;
 use serde_json::Value;
 
+use super::domain::Domain;
 use super::importance::importances;
 use super::outcome::{Outcome, TrialRecord};
 use super::page;
 use super::params::Params;
-use super::space::{Domain, Space};
+use super::space::Space;
 use super::study::Direction;
 
 /// What a study found: its trials, as data, as a table and as a page.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::space::Domain;
+use super::domain::Domain;
 
 impl Domain {
     /// The value at a place of 0..=1: equal lengths are as likely as the domain says.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::evaluate::report::html::{Text, put};
-use crate::search::space::Domain;
+use crate::search::domain::Domain;
 
 /// Room for labels around the plane, in units of the SVG.
 const LEFT: f64 = 52.0;
