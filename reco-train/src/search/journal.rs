@@ -1,7 +1,7 @@
 //! [`Journal`]: what happened in a study, line by line, on disk before anything is made of it.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -83,7 +83,7 @@ impl Journal {
     pub(super) fn open(path: &Path, head: &Head<'_>) -> Result<(Self, Vec<TrialRecord>)> {
         let io = |operation| move |source| failed(path, operation, source);
         let is_new = !path.exists();
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .append(true)
             .create(true)
@@ -93,22 +93,22 @@ impl Journal {
             TryLockError::WouldBlock => invalid(path, "another process is writing it".to_owned()),
             TryLockError::Error(source) => failed(path, "lock", source),
         })?;
+        let mut journal = Self {
+            path: path.to_owned(),
+            file,
+        };
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(io("read"))?;
+        journal.file.read_to_end(&mut bytes).map_err(io("read"))?;
         let whole = bytes
             .iter()
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |at| at + 1);
         if whole < bytes.len() {
             tracing::warn!(path = %path.display(), "the last line of the journal was torn and is cut off");
-            file.set_len(whole as u64).map_err(io("cut"))?;
-            file.seek(SeekFrom::End(0)).map_err(io("cut"))?;
+            // What is written goes to the end, wherever that is.
+            journal.file.set_len(whole as u64).map_err(io("cut"))?;
             bytes.truncate(whole);
         }
-        let mut journal = Self {
-            path: path.to_owned(),
-            file,
-        };
         let first = serde_json::to_string(&FirstLine { study: head })?;
         if bytes.is_empty() {
             journal.write_line(first)?;
@@ -173,6 +173,16 @@ impl Journal {
                 .map_err(|source| failed(&self.path, "sync", source))?;
         }
         Ok(())
+    }
+}
+
+/// A process that another thread is starting holds the file too, until it is another program; the lock must
+/// not wait for that.
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, path = %self.path.display(), "a journal stays locked");
+        }
     }
 }
 
