@@ -19,8 +19,9 @@
 //! where it is not, how it behaves, and whether it may be promoted.
 
 mod evaluate_report;
+mod tsv;
 
-use std::io::{BufReader, Read, Write};
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -30,9 +31,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use reco_core::{
-    Model, SessionDataset, SessionEncoding, Split, Timestamp, TrainSet, config_from_value,
-};
+use reco_core::{Model, Split, TrainSet, config_from_value};
 use reco_train::evaluate::{Mrr, Recall};
 use reco_train::{
     Blend, BlendConfig, Engine, EpochReport, Gru4RecConfig, Gru4RecTrainer, PopularityTrainer,
@@ -121,7 +120,7 @@ fn main() -> anyhow::Result<()> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.get())
         .build_global()?;
-    let split = Split::from_parts(read_tsv(&args.train)?, read_tsv(&args.test)?);
+    let split = Split::from_parts(tsv::read(&args.train)?, tsv::read(&args.test)?);
     let engine = engine(args.device, args.threads.get())?;
     let outcome = match args.model {
         ModelKind::Popularity => {
@@ -293,54 +292,6 @@ fn configured<C: Serialize + DeserializeOwned>(
         settings[key] = value;
     }
     Ok(config_from_value(of, settings)?)
-}
-
-/// Sessions of a TSV file with the columns `SessionId`, `ItemId` and `Time`, in any order.
-fn read_tsv(path: &Path) -> anyhow::Result<SessionDataset> {
-    let shown = path.display();
-    let mut file =
-        BufReader::new(std::fs::File::open(path).with_context(|| format!("cannot open {shown}"))?);
-    let zipped = std::io::BufRead::fill_buf(&mut file)?.starts_with(&[0x1f, 0x8b]);
-    let input: Box<dyn Read> = if zipped {
-        Box::new(flate2::read::MultiGzDecoder::new(file))
-    } else {
-        Box::new(file)
-    };
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(b'\t')
-        .quoting(false)
-        .from_reader(input);
-    let header = reader.headers()?.clone();
-    let column = |name: &str| {
-        header
-            .iter()
-            .position(|column| column == name)
-            .with_context(|| {
-                let hint = reco_core::did_you_mean(reco_core::nearest(name, &header).as_deref());
-                format!("{shown} has no column `{name}`{hint}")
-            })
-    };
-    let (session, item, time) = (column("SessionId")?, column("ItemId")?, column("Time")?);
-    let mut builder = SessionDataset::builder(SessionEncoding::default());
-    let mut record = csv::StringRecord::new();
-    while reader.read_record(&mut record)? {
-        let line = record.position().map_or(0, csv::Position::line);
-        let field = |index: usize| record.get(index).unwrap_or_default();
-        let at = || {
-            format!(
-                "{shown}, line {line}: `{}` is no time in seconds",
-                field(time)
-            )
-        };
-        let seconds: f64 = field(time).parse().with_context(at)?;
-        let occurred_at = Timestamp::UNIX_EPOCH
-            .checked_add(jiff::SignedDuration::try_from_secs_f64(seconds).with_context(at)?)
-            .with_context(at)?;
-        builder.push(field(session), field(item), occurred_at)?;
-    }
-    builder
-        .build()
-        .with_context(|| format!("{shown} holds no event"))
 }
 
 /// The most memory that the process has held, where the system says so (Linux).

@@ -121,4 +121,30 @@ pub enum Error {
         /// How many targets the model does not know.
         n_unseen: u64,
     },
+    /// A search space is not one, or not one of what is searched.
+    #[error("the search space is invalid: parameter `{parameter}` {reason}")]
+    InvalidSpace {
+        /// The parameter.
+        parameter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The journal of a search cannot be gone on with.
+    #[error("journal `{}` of a search cannot be used: {reason}", .path.display())]
+    Journal {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A file that the caller named cannot be used.
+    #[error("cannot {operation} `{}`", .path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
 }

@@ -14,6 +14,8 @@
 //! * [`sampling`]: seeded draws of negative items by popularity.
 //! * [`mod@evaluate`]: ranks each next item of the test sessions against the whole catalogue; slices, intervals,
 //!   comparisons, behavioural tests, reports.
+//! * [`search`]: which hyperparameters are best on the validation set.
+//! * [`track`]: what was tried and what came of it, in a folder or on an `MLflow` server.
 //!
 //! Trained models answer without Burn. The feature `burn` (default) adds the engine for Burn devices,
 //! with the CPU device `flex`; `wgpu` adds GPUs.
@@ -31,7 +33,9 @@ mod rows;
 mod rule;
 pub mod rules;
 pub mod sampling;
+pub mod search;
 pub mod stan;
+pub mod track;
 pub mod trainer;
 pub mod vmis_knn;
 pub mod weighting;

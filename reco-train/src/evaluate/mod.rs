@@ -40,7 +40,7 @@ pub mod lists;
 mod metric;
 mod protocol;
 mod ranks;
-mod report;
+pub(crate) mod report;
 mod scorer;
 mod slice;
 

@@ -11,5 +11,7 @@ mod neighbours;
 mod popularity;
 mod prod2vec;
 mod report;
+mod search;
 mod shop;
 mod slices;
+mod track;

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 /// Text that is nothing but text in HTML, between tags and in attributes.
-pub(super) struct Text<T>(pub(super) T);
+pub(crate) struct Text<T>(pub(crate) T);
 
 impl<T: Display> Display for Text<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +27,7 @@ impl Write for Escaped<'_, '_> {
 }
 
 /// A value of a metric: four digits after the point where it is small, fewer where it is large.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let text = match value.abs() {
         1000.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.2}"),
@@ -37,7 +37,7 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// The same with its sign.
-pub(super) fn signed(value: f64) -> String {
+pub(crate) fn signed(value: f64) -> String {
     let text = number(value);
     if value > 0.0 {
         format!("+{text}")
@@ -47,7 +47,7 @@ pub(super) fn signed(value: f64) -> String {
 }
 
 /// A count with a thin space between groups of three digits.
-pub(super) fn grouped(n: u64) -> String {
+pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -66,7 +66,7 @@ macro_rules! put {
     };
 }
 
-pub(super) use put;
+pub(crate) use put;
 
 #[cfg(test)]
 mod tests {

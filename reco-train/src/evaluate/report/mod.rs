@@ -1,7 +1,7 @@
 //! [`Report`]: models side by side, as data and as a page to look at.
 
 mod behavior;
-mod html;
+pub(crate) mod html;
 mod page;
 mod plot;
 
