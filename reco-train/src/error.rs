@@ -108,6 +108,17 @@ pub enum Error {
         /// In what they differ.
         reason: String,
     },
+    /// A file of vectors is not one of word2vec's, or cannot be written as one.
+    #[error("word2vec file, entry {entry}: {reason}")]
+    Word2Vec {
+        /// Which item, from 1; 0 is the header.
+        entry: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot read or write a file")]
+    Io(#[from] std::io::Error),
     /// A report of an evaluation cannot be read.
     #[error("the report of an evaluation cannot be read")]
     Report(#[from] serde_json::Error),

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use reco_core::{ItemIdx, Session, SessionEncoder, TrainSet, Vocabulary};
+use reco_core::{ItemId, ItemIdx, Session, SessionEncoder, TrainSet, Vocabulary};
 
+use super::huffman::HuffmanTree;
 use super::{KIND, Prod2VecConfig};
 use crate::error::{Error, Result};
 use crate::sampling::NegativeSampler;
 
-/// How many words share a learning rate and a generator; gensim's `batch_words`.
-const WORDS_PER_JOB: usize = 10_000;
+/// How many words share a learning rate and a generator. gensim's `batch_words` is 10,000; fewer let a small
+/// data set be divided among threads evenly.
+const WORDS_PER_JOB: usize = 1_000;
 
 /// The sessions in the model's own vocabulary. An interaction is a word.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) struct Corpus {
     /// An item stays in its place if 32 random bits are at most this; empty if all stay.
     keep: Vec<u32>,
     sampler: NegativeSampler,
+    /// The codes of hierarchical softmax, if there is one.
+    tree: Option<HuffmanTree>,
     jobs: Vec<Job>,
 }
 
@@ -37,14 +41,25 @@ pub(super) struct Job {
 }
 
 impl Corpus {
-    /// Drops the items below `min_count` and encodes the sessions with what is left.
-    pub(super) fn new(train: &TrainSet, config: &Prod2VecConfig) -> Result<Self> {
+    /// Drops the items below `min_count` and encodes the sessions with what is left. Items of an earlier
+    /// vocabulary stay, be they below it or not there at all.
+    pub(super) fn new(
+        train: &TrainSet,
+        config: &Prod2VecConfig,
+        earlier: Option<&Vocabulary>,
+    ) -> Result<Self> {
         let all = train.vocabulary();
+        let earlier: &[ItemId] = earlier.map_or(&[], Vocabulary::items);
         let counts = all.items().iter().zip(all.counts());
-        let kept = counts.filter(|(_, count)| **count >= config.min_count);
-        let vocabulary = Vocabulary::from_counts(kept.map(|(item, &count)| (item.clone(), count)))?;
+        let kept = counts.filter(|(item, count)| {
+            **count >= config.min_count || earlier.binary_search(item).is_ok()
+        });
+        let kept = kept.map(|(item, &count)| (item.clone(), count));
+        // Counts of an item are added up.
+        let earlier = earlier.iter().map(|item| (item.clone(), 0));
+        let vocabulary = Vocabulary::from_counts(kept.chain(earlier))?;
         let encoder = SessionEncoder::new(train.encoder().encoding(), Arc::new(vocabulary))?;
-        let (offsets, words) = if encoder.vocabulary().len() == all.len() {
+        let (offsets, words) = if encoder.vocabulary().items() == all.items() {
             (
                 train.offsets().to_vec(),
                 train.items().iter().map(|item| item.0).collect(),
@@ -63,6 +78,7 @@ impl Corpus {
         let counts = encoder.vocabulary().counts();
         let keep = keep_thresholds(counts, config.sample);
         let sampler = NegativeSampler::new(counts, config.ns_exponent)?;
+        let tree = config.hs.then(|| HuffmanTree::new(counts));
         let jobs = jobs(&offsets);
         Ok(Self {
             encoder,
@@ -70,6 +86,7 @@ impl Corpus {
             words,
             keep,
             sampler,
+            tree,
             jobs,
         })
     }
@@ -90,14 +107,17 @@ impl Corpus {
         &self.sampler
     }
 
-    pub(super) fn into_encoder(self) -> SessionEncoder {
-        self.encoder
+    #[inline(always)]
+    pub(super) const fn tree(&self) -> Option<&HuffmanTree> {
+        self.tree.as_ref()
     }
 
-    /// Room for the words of any session, so that [`words`](Self::words) allocates nothing.
-    pub(super) fn buffer(&self) -> Vec<u32> {
-        let lengths = self.offsets.windows(2).map(|bounds| bounds[1] - bounds[0]);
-        Vec::with_capacity(lengths.max().unwrap_or(0))
+    pub(super) fn vocabulary(&self) -> &Vocabulary {
+        self.encoder.vocabulary()
+    }
+
+    pub(super) fn into_encoder(self) -> SessionEncoder {
+        self.encoder
     }
 
     /// The learning rate of a job of an epoch, from 1.
@@ -110,64 +130,20 @@ impl Corpus {
         config.alpha_at((f64::from(epoch - 1) + within) / f64::from(config.epochs))
     }
 
-    /// The words of a session that subsampling keeps.
-    #[inline(always)]
-    pub(super) fn words<'a>(
-        &'a self,
+    /// Adds the words of a session that subsampling keeps.
+    pub(super) fn extend_words(
+        &self,
         session: usize,
         rng: &mut Xoshiro256PlusPlus,
-        buffer: &'a mut Vec<u32>,
-    ) -> &'a [u32] {
-        let words = &self.words[self.offsets[session]..self.offsets[session + 1]];
+        words: &mut Vec<u32>,
+    ) {
+        let all = &self.words[self.offsets[session]..self.offsets[session + 1]];
         if self.keep.is_empty() {
-            return words;
-        }
-        buffer.clear();
-        buffer.extend(
-            words
-                .iter()
-                .filter(|word| self.keep[**word as usize] >= rng.next_u32()),
-        );
-        buffer
-    }
-}
-
-/// The words near a word.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Window<'a> {
-    before: &'a [u32],
-    after: &'a [u32],
-}
-
-impl<'a> Window<'a> {
-    /// The window of a place, of the width that is drawn.
-    #[inline(always)]
-    pub(super) fn draw(
-        words: &'a [u32],
-        place: usize,
-        config: &Prod2VecConfig,
-        rng: &mut Xoshiro256PlusPlus,
-    ) -> Self {
-        let width = if config.shrink_windows {
-            1 + ((u64::from(rng.next_u32()) * u64::from(config.window)) >> 32) as usize
+            words.extend_from_slice(all);
         } else {
-            config.window as usize
-        };
-        let after = &words[place + 1..];
-        Self {
-            before: &words[place.saturating_sub(width)..place],
-            after: &after[..width.min(after.len())],
+            let keeps = |word: &&u32| self.keep[**word as usize] >= rng.next_u32();
+            words.extend(all.iter().filter(keeps));
         }
-    }
-
-    #[inline(always)]
-    pub(super) const fn len(self) -> usize {
-        self.before.len() + self.after.len()
-    }
-
-    #[inline(always)]
-    pub(super) fn iter(self) -> impl Iterator<Item = u32> {
-        self.before.iter().chain(self.after).copied()
     }
 }
 
@@ -184,18 +160,6 @@ impl Job {
         let job = (self.idx + 1).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         Xoshiro256PlusPlus::seed_from_u64(seed ^ epoch.rotate_left(17) ^ job)
     }
-}
-
-/// The vectors before the first epoch: uniform in ±1 / `vector_size`, as in gensim 4.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "24 random bits, and a number of dimensions"
-)]
-pub(super) fn initial_vectors(n_items: usize, config: &Prod2VecConfig) -> Vec<f32> {
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(config.seed);
-    let scale = 1.0 / config.vector_size as f32;
-    let uniform = |_| ((rng.next_u32() >> 8) as f32 / 8_388_608.0 - 1.0) * scale;
-    (0..n_items * config.vector_size).map(uniform).collect()
 }
 
 fn encode_again(train: &TrainSet, encoder: &SessionEncoder) -> (Vec<usize>, Vec<u32>) {
@@ -257,12 +221,12 @@ fn keep_thresholds(counts: &[u64], sample: f64) -> Vec<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use reco_core::{SessionDataset, SessionEncoding, Split};
 
     use super::*;
 
-    fn corpus(sessions: &[&str], config: &Prod2VecConfig) -> Result<Corpus> {
+    pub(in super::super) fn corpus(sessions: &[&str], config: &Prod2VecConfig) -> Result<Corpus> {
         let mut builder = SessionDataset::builder(SessionEncoding::default());
         for (session, items) in sessions.iter().enumerate() {
             for item in items.split_whitespace() {
@@ -272,79 +236,7 @@ mod tests {
             }
         }
         let data = builder.build().unwrap();
-        Corpus::new(&Split::from_parts(data.clone(), data).train, config)
-    }
-
-    fn windows(sessions: &[&str], config: &Prod2VecConfig) -> Vec<(u32, Vec<u32>)> {
-        let corpus = corpus(sessions, config).unwrap();
-        let mut windows = Vec::new();
-        for job in corpus.jobs() {
-            let mut rng = job.generator(config.seed, 1);
-            for session in job.sessions() {
-                let mut buffer = corpus.buffer();
-                let words = corpus.words(session, &mut rng, &mut buffer);
-                for (place, &word) in words.iter().enumerate() {
-                    let window = Window::draw(words, place, config, &mut rng);
-                    assert_eq!(window.len(), window.iter().count());
-                    windows.push((word, window.iter().collect()));
-                }
-            }
-        }
-        windows
-    }
-
-    fn config() -> Prod2VecConfig {
-        Prod2VecConfig {
-            min_count: 1,
-            sample: 0.0,
-            shrink_windows: false,
-            window: 1,
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn windows_end_with_the_session_and_lone_words_have_none() {
-        let expected = [(0, vec![1]), (1, vec![0, 2]), (2, vec![1]), (1, vec![])];
-        assert_eq!(windows(&["a b c", "b"], &config()), expected);
-    }
-
-    #[test]
-    fn rare_items_leave_before_windows_are_laid() {
-        let config = Prod2VecConfig {
-            min_count: 2,
-            ..config()
-        };
-        assert_eq!(
-            windows(&["a x b", "a", "b"], &config),
-            [(0, vec![1]), (1, vec![0]), (0, vec![]), (1, vec![])]
-        );
-        let error = corpus(&["a x", "a", "y b"], &config).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "prod2vec: no session has two items of a count of 2 or more"
-        );
-    }
-
-    #[test]
-    fn drawn_windows_are_of_each_width() {
-        let config = Prod2VecConfig {
-            shrink_windows: true,
-            window: 3,
-            ..config()
-        };
-        let session = "a ".repeat(1000);
-        let windows = windows(&[&session], &config);
-        let mut n = [0; 7];
-        windows[3..997]
-            .iter()
-            .for_each(|(_, window)| n[window.len()] += 1);
-        assert_eq!([n[0], n[1], n[3], n[5]], [0; 4]);
-        // A third of 994 each; five standard deviations are 75.
-        assert!(
-            [n[2], n[4], n[6]].iter().all(|n| (n - 331_i32).abs() < 75),
-            "{n:?}"
-        );
+        Corpus::new(&Split::from_parts(data.clone(), data).train, config, None)
     }
 
     #[test]
@@ -363,10 +255,10 @@ mod tests {
 
     #[test]
     fn jobs_cover_each_session_once_in_order() {
-        let offsets: Vec<usize> = (0..=2500).map(|session| session * 10).collect();
+        let offsets: Vec<usize> = (0..=250).map(|session| session * 10).collect();
         let jobs = jobs(&offsets);
         let sessions: Vec<_> = jobs.iter().map(|job| job.sessions.clone()).collect();
-        assert_eq!(sessions, [0..1000, 1000..2000, 2000..2500]);
-        assert_eq!(jobs[2].n_words_before, 20_000);
+        assert_eq!(sessions, [0..100, 100..200, 200..250]);
+        assert_eq!(jobs[2].n_words_before, 2_000);
     }
 }

@@ -11,8 +11,11 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
-use super::corpus::{Corpus, Window, initial_vectors};
-use super::{Observe, Prod2VecConfig};
+use super::corpus::Corpus;
+use super::logistic::MAX_EXP;
+use super::plan::Plan;
+use super::weights::Weights;
+use super::{KIND, Observe, Prod2VecConfig};
 use crate::error::{Error, Result};
 use crate::rows::RowWriter;
 
@@ -20,28 +23,35 @@ use crate::rows::RowWriter;
 const LARGEST_BATCH: usize = 8192;
 /// Nor fewer than this, but for the last of an epoch.
 const SMALLEST_BATCH: usize = 64;
-/// Beyond this, an input and an output do not learn from each other.
-const MAX_EXP: f32 = 6.0;
 /// Batches that are drawn ahead of the device.
 const N_AHEAD: usize = 4;
 /// Batches between two readings of the loss, which keep the host from running ahead without bound.
 const BATCHES_PER_READ: u64 = 128;
 
-/// Fits the vectors `[n_items, vector_size]`.
+/// Fits the weights, from what they are at the start.
 ///
 /// All examples of a batch see the tables as they were before it, and their updates of a row are added up.
 /// The batch is as large as the catalogue, within bounds, so that a row gets few of them at once.
 ///
 /// # Errors
 ///
-/// [`Error::Device`] if a result cannot be read back, and what `observe` says.
+/// [`Error::InvalidConfig`] for hierarchical softmax, whose paths differ in length and make no batches;
+/// [`Error::Device`] if a result cannot be read back; and what `observe` says.
 pub(super) fn fit(
     corpus: &Corpus,
     config: &Prod2VecConfig,
     device: &Device,
+    weights: Weights,
     observe: &mut Observe<'_>,
-) -> Result<Vec<f32>> {
-    let mut tables = Tables::new(corpus.n_items(), config, device);
+) -> Result<Weights> {
+    if config.hs {
+        return Err(Error::InvalidConfig {
+            model: KIND,
+            key: "hs",
+            reason: "is for the CPU engine only".to_owned(),
+        });
+    }
+    let mut tables = Tables::new(weights, config, device);
     for epoch in 1..=config.epochs {
         let (n_examples, loss) = std::thread::scope(|scope| {
             let (drawn, batches) = sync_channel(N_AHEAD);
@@ -62,33 +72,40 @@ pub(super) fn fit(
             break;
         }
     }
-    tables.input.try_into_vec_as().map_err(failed_to_read)
+    let read = |table: Tensor<2>| table.try_into_vec_as().map_err(failed_to_read);
+    Ok(Weights {
+        vectors: read(tables.input)?,
+        outputs: read(tables.output)?,
+        nodes: Vec::new(),
+    })
 }
 
 /// Sends all examples of an epoch, in batches, as long as anybody takes them.
 fn draw(corpus: &Corpus, config: &Prod2VecConfig, epoch: u32, drawn: &SyncSender<Batch>) {
     let batch_size = corpus.n_items().clamp(SMALLEST_BATCH, LARGEST_BATCH);
     let mut batch = Batch::new(config, batch_size);
-    let (mut buffer, mut window) = (corpus.buffer(), Vec::new());
+    let (mut plan, mut near) = (Plan::default(), Vec::new());
     for job in corpus.jobs() {
         batch.alpha = corpus.alpha(config, epoch, job);
-        let mut rng = job.generator(config.seed, epoch);
-        for session in job.sessions() {
-            let words = corpus.words(session, &mut rng, &mut buffer);
-            for (place, &word) in words.iter().enumerate() {
-                window.clear();
-                window.extend(Window::draw(words, place, config, &mut rng).iter());
-                // Skip-gram is a window of one item at a time.
-                let width = if config.sg { 1 } else { window.len().max(1) };
-                for words in window.chunks(width) {
-                    let negatives = batch.push(words, config, word);
-                    corpus.sampler().fill(&mut rng, negatives);
-                    if batch.n_examples == batch_size {
-                        let mut next = Batch::new(config, batch_size);
-                        next.alpha = batch.alpha;
-                        if drawn.send(std::mem::replace(&mut batch, next)).is_err() {
-                            return;
-                        }
+        plan.draw(corpus, job, config, epoch);
+        for window in (0..plan.len()).filter_map(|place| plan.get(place)) {
+            near.clear();
+            near.extend(window.iter());
+            // Skip-gram is a window of one item at a time.
+            let width = if config.sg { 1 } else { near.len() };
+            for (example, words) in near.chunks(width).enumerate() {
+                let own = if config.sg && !config.share_negatives {
+                    example * config.negative
+                } else {
+                    0
+                };
+                let negatives = &window.negatives[own..][..config.negative];
+                batch.push(words, config, window.word, negatives);
+                if batch.n_examples == batch_size {
+                    let mut next = Batch::new(config, batch_size);
+                    next.alpha = batch.alpha;
+                    if drawn.send(std::mem::replace(&mut batch, next)).is_err() {
+                        return;
                     }
                 }
             }
@@ -122,17 +139,15 @@ struct Tables {
 }
 
 impl Tables {
-    fn new(n_items: usize, config: &Prod2VecConfig, device: &Device) -> Self {
-        let shape = [n_items, config.vector_size];
+    fn new(weights: Weights, config: &Prod2VecConfig, device: &Device) -> Self {
+        let dim = config.vector_size;
+        let shape = [weights.vectors.len() / dim, dim];
         let mut labels = vec![0.0; 1 + config.negative];
         labels[0] = 1.0;
         let labels = TensorData::new(labels, [1, 1 + config.negative, 1]);
         Self {
-            input: Tensor::from_data(
-                TensorData::new(initial_vectors(n_items, config), shape),
-                device,
-            ),
-            output: Tensor::zeros(shape, device),
+            input: Tensor::from_data(TensorData::new(weights.vectors, shape), device),
+            output: Tensor::from_data(TensorData::new(weights.outputs, shape), device),
             loss: Tensor::zeros([1], device),
             labels: Tensor::from_data(labels, device),
             rows: RowWriter::of(device),
@@ -238,8 +253,8 @@ impl Batch {
         }
     }
 
-    /// Adds words against the word in their middle, with room for its negatives, which it returns.
-    fn push(&mut self, words: &[u32], config: &Prod2VecConfig, middle: u32) -> &mut [u32] {
+    /// Adds words against the word in their middle and its negatives.
+    fn push(&mut self, words: &[u32], config: &Prod2VecConfig, middle: u32, negatives: &[u32]) {
         self.words.extend(words);
         if let Some(windows) = &mut self.windows {
             let n_words = self.words.len();
@@ -251,9 +266,7 @@ impl Batch {
         }
         self.n_examples += 1;
         self.targets.push(middle);
-        let first = self.targets.len();
-        self.targets.resize(first + config.negative, middle);
-        &mut self.targets[first..]
+        self.targets.extend(negatives);
     }
 }
 

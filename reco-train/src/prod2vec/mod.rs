@@ -1,4 +1,5 @@
-//! prod2vec: item vectors by skip-gram or CBOW with negative sampling, sessions taken for sentences.
+//! prod2vec: item vectors by skip-gram or CBOW with negative sampling or hierarchical softmax, sessions taken for
+//! sentences.
 //!
 //! The algorithm is word2vec (Mikolov et al., arXiv 1301.3781 and 1310.4546) on products, as in Grbovic et
 //! al., arXiv 1606.07154; the names, the defaults and the details that change results are gensim 4's:
@@ -10,7 +11,10 @@
 //!   mean of the window against it.
 //! * A negative that happens to be the item itself is skipped, not drawn again; an input and an output that
 //!   agree or disagree by more than 6 do not learn.
-//! * The learning rate falls linearly with the words processed, in steps of 10,000 words.
+//! * The learning rate falls linearly with the words processed, in steps of about 1,000 words (gensim's are 10,000).
+//! * The items of a skip-gram's window share their negatives unless
+//!   [`share_negatives`](Prod2VecConfig::share_negatives) is off.
+//! * Hierarchical softmax ([`hs`](Prod2VecConfig::hs)) learns beside or instead of the negatives.
 //!
 //! A trained model answers a session by the cosine between its query, the mean of the unit vectors of the
 //! session's last items, and the vector of each item; see [`Prod2Vec`].
@@ -20,6 +24,9 @@
 //! Defaults made for text serve it badly: tune `window`, `epochs` (50 to 150), `sample` and `ns_exponent`
 //! (often negative) first (Caselles-Dupré et al., arXiv 1804.04212).
 //!
+//! [`cold_start`] gives items without interactions a vector, [`Word2VecFormat`] is how vectors go to other tools and
+//! come from them, and [`Prod2VecTrainer::continuing`] starts from an earlier model.
+//!
 //! # Determinism
 //!
 //! On [`Engine::cpu(1)`](crate::Engine::cpu) and on the Burn device `flex`, the same data, configuration and
@@ -28,24 +35,31 @@
 //! still the same, but threads meet in the rows that they write, and the vectors differ a little from run to
 //! run.
 
+pub mod cold_start;
 mod corpus;
+mod cosines;
 #[cfg(feature = "burn")]
 mod device;
 mod hogwild;
+mod huffman;
+mod learner;
+mod logistic;
 mod model;
+mod plan;
 mod table;
+mod trainer;
+mod weights;
+mod word2vec;
 
 use std::ops::ControlFlow;
 
-use reco_core::TrainSet;
 use serde::{Deserialize, Serialize};
 
-use self::corpus::Corpus;
 pub use self::model::{Prod2Vec, Prod2VecLoader};
-use crate::engine::Engine;
-use crate::error::{Error, Result};
+pub use self::trainer::{Prod2VecTrainer, Vanished};
+pub use self::word2vec::Word2VecFormat;
+use crate::error::Result;
 use crate::rule::{self, MAX_DIM, MAX_DRAWS, MAX_EXPONENT, holds, within};
-use crate::trainer::{EpochReport, Trainer};
 
 /// The kind of the model, its artifacts and its loader.
 const KIND: &str = "prod2vec";
@@ -66,6 +80,10 @@ const KIND: &str = "prod2vec";
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "gensim's switches, which are independent of each other"
+)]
 pub struct Prod2VecConfig {
     /// Whether to learn by skip-gram (`true`, gensim's 1) or CBOW (`false`, its 0). Default `true`, gensim's
     /// is 0: sessions are short, and skip-gram learns more from each.
@@ -77,8 +95,17 @@ pub struct Prod2VecConfig {
     /// Whether the window of each place is drawn from `1..=window`, so that near items count more.
     /// Default `true`.
     pub shrink_windows: bool,
-    /// How many negatives are drawn for each example. Default 5.
+    /// How many negatives are drawn for each example; 0 only with [`hs`](Self::hs). Default 5.
     pub negative: usize,
+    /// Whether to learn by hierarchical softmax, beside the negatives or, if there are none, instead of them.
+    /// Default `false`, gensim's 0.
+    pub hs: bool,
+    /// Whether the items of a skip-gram's window share their negatives and are learnt at once (`true`), or each
+    /// has its own and they are learnt in turn, as in gensim (`false`). Default `true`: each example still has as
+    /// many, drawn as before, but a window needs fewer rows, which is about twice as fast (pWord2Vec, arXiv
+    /// 1604.04661) and as good on the catalogues of shops. Turn it off for a handful of items, which learn less
+    /// from each other then. It is not gensim's.
+    pub share_negatives: bool,
     /// Negatives are drawn in proportion to `count^ns_exponent`. Default 0.75, word2vec's.
     pub ns_exponent: f64,
     /// The share of all interactions above which an item's are thinned out; 0 thins out none. From 1 on it
@@ -96,6 +123,10 @@ pub struct Prod2VecConfig {
     /// word2vec and gensim, the gradient of the mean goes to each item undivided, that of the sum divided by
     /// the number of items.
     pub cbow_mean: bool,
+    /// Whether the model keeps the outputs of the negatives, which training that
+    /// [continues](Prod2VecTrainer::continuing) needs; its artifact is twice as large then. Default `false`. It is
+    /// not gensim's, which always does.
+    pub keep_outputs: bool,
     /// Seeds all draws. Default 1.
     pub seed: u64,
     /// How many of a session's last items make the query; 0 takes them all. Default 0. It is a setting of the
@@ -111,6 +142,8 @@ impl Default for Prod2VecConfig {
             window: 5,
             shrink_windows: true,
             negative: 5,
+            hs: false,
+            share_negatives: true,
             ns_exponent: 0.75,
             sample: 1e-3,
             min_count: 5,
@@ -118,6 +151,7 @@ impl Default for Prod2VecConfig {
             min_alpha: 0.0001,
             epochs: 5,
             cbow_mean: true,
+            keep_outputs: false,
             seed: 1,
             last: 0,
         }
@@ -136,7 +170,7 @@ impl Prod2VecConfig {
         let rules = [
             within("vector_size", self.vector_size, 1..=MAX_DIM),
             within("window", self.window as usize, 1..=MAX_DRAWS),
-            within("negative", self.negative, 1..=MAX_DRAWS),
+            within("negative", self.negative, usize::from(!self.hs)..=MAX_DRAWS),
             within("epochs", self.epochs, 1..=u32::MAX),
             within(
                 "ns_exponent",
@@ -180,95 +214,6 @@ impl Prod2VecConfig {
     fn alpha_at(&self, progress: f64) -> f32 {
         let (start, end) = (f64::from(self.alpha), f64::from(self.min_alpha));
         (start + (end - start) * progress) as f32
-    }
-}
-
-/// Fits [`Prod2Vec`] models.
-///
-/// It reports the mean loss of an example: of an item of a window against its middle with its negatives
-/// (skip-gram), or of a whole window (CBOW). Its events are the interactions gone through.
-///
-/// # Examples
-///
-/// ```
-/// use std::ops::ControlFlow;
-/// use reco_core::{ModelExt, SessionDataset, SessionEncoding, Split};
-/// use reco_train::{Engine, Prod2VecConfig, Prod2VecTrainer, Trainer};
-///
-/// let mut builder = SessionDataset::builder(SessionEncoding::default());
-/// for session in 0..200 {
-///     let items = [["hat", "scarf", "gloves"], ["racket", "ball", "net"]][session % 2];
-///     for item in items {
-///         builder.push(&session.to_string(), item, "2024-05-01T10:00Z".parse()?)?;
-///     }
-/// }
-/// let data = builder.build()?;
-/// let split = Split::from_parts(data.clone(), data);
-///
-/// let config = Prod2VecConfig { vector_size: 8, sample: 0.0, alpha: 0.1, epochs: 20, ..Default::default() };
-/// let trainer = Prod2VecTrainer::new(config, Engine::cpu(1));
-/// let model = trainer.fit(&split.train, &mut |_| ControlFlow::Continue(()))?;
-/// let ranking = model.recommend(&["hat"].into_iter().collect(), 3)?;
-/// let mut items: Vec<_> = ranking.items().map(|item| item.as_str()).collect();
-/// assert_eq!(items[0], "hat");
-/// items.sort();
-/// assert_eq!(items, ["gloves", "hat", "scarf"]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct Prod2VecTrainer {
-    config: Prod2VecConfig,
-    engine: Engine,
-}
-
-impl Prod2VecTrainer {
-    /// A trainer with these hyperparameters, on this engine.
-    #[must_use]
-    pub const fn new(config: Prod2VecConfig, engine: Engine) -> Self {
-        Self { config, engine }
-    }
-}
-
-impl Trainer for Prod2VecTrainer {
-    type Model = Prod2Vec;
-
-    fn fit(
-        &self,
-        train: &TrainSet,
-        observer: &mut dyn FnMut(&EpochReport) -> ControlFlow<()>,
-    ) -> Result<Prod2Vec> {
-        let config = &self.config;
-        config.check()?;
-        let corpus = Corpus::new(train, config)?;
-        let n_items = corpus.n_items();
-        let span = tracing::info_span!("fit", kind = KIND, n_items, n_words = corpus.n_words());
-        let vectors = span.in_scope(|| {
-            let mut observe = |epoch, loss: f64| {
-                if !loss.is_finite() {
-                    return Err(Error::Diverged { model: KIND, epoch });
-                }
-                tracing::debug!(epoch, loss);
-                let n_events = corpus.n_words() as u64;
-                Ok(observer(&EpochReport {
-                    epoch,
-                    n_epochs: config.epochs,
-                    loss,
-                    n_events,
-                }))
-            };
-            match &self.engine {
-                Engine::Cpu { threads } => hogwild::fit(&corpus, config, *threads, &mut observe),
-                #[cfg(feature = "burn")]
-                Engine::Burn(device) => device::fit(&corpus, config, device, &mut observe),
-            }
-        })?;
-        let encoder = corpus.into_encoder();
-        Prod2Vec::new(encoder, vectors, config.clone(), Some(train.fingerprint())).map_err(|_| {
-            Error::Diverged {
-                model: KIND,
-                epoch: config.epochs,
-            }
-        })
     }
 }
 

@@ -3,18 +3,21 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 use reco_core::{
-    DataFingerprint, Error, ItemIdx, Model, ModelArtifact, ModelLoader, Ranking, Result, Session,
-    SessionEncoder,
+    DataFingerprint, Error, ItemId, ItemIdx, Model, ModelArtifact, ModelLoader, Ranking, Result,
+    Session, SessionEncoder, Vocabulary,
 };
 
+use super::cosines::Cosines;
 use super::{KIND, Prod2VecConfig};
 use crate::evaluate::{DenseScorer, Scorer, rank};
 use crate::rule;
 
 /// The tensor of the vectors in an artifact: `[n_items, vector_size]`.
 const VECTORS: &str = "vectors";
+/// The tensor of the outputs, of the same shape, if they are kept.
+const OUTPUTS: &str = "outputs";
 
 /// Item vectors, and the answers that they give.
 ///
@@ -32,6 +35,8 @@ pub struct Prod2Vec {
     vectors: Vec<f32>,
     /// One over the length of each vector, 0 for a vector of length 0.
     inverse_norms: Vec<f32>,
+    /// `[n_items, vector_size]`, or nothing.
+    outputs: Vec<f32>,
 }
 
 impl Prod2Vec {
@@ -66,7 +71,71 @@ impl Prod2Vec {
             data,
             vectors,
             inverse_norms,
+            outputs: Vec::new(),
         })
+    }
+
+    /// The model with the outputs that it was learnt against, `[n_items, vector_size]`.
+    pub(super) fn with_outputs(self, outputs: Vec<f32>) -> Self {
+        Self { outputs, ..self }
+    }
+
+    /// The vector of an item, and what it was learnt against, if it is kept.
+    pub(super) fn weights(&self, item: ItemIdx) -> (&[f32], Option<&[f32]>) {
+        let start = item.get() * self.config.vector_size;
+        let output = self.outputs.get(start..start + self.config.vector_size);
+        (self.row(item), output)
+    }
+
+    /// Whether [`keep_outputs`](Prod2VecConfig::keep_outputs) was set, and there were some.
+    pub(super) const fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// The mean of the unit vectors of items; none if there are no items.
+    #[expect(clippy::cast_precision_loss, reason = "a mean")]
+    pub(super) fn mean_of(&self, items: &[usize]) -> Option<Vec<f32>> {
+        let share = 1.0 / items.len() as f32;
+        let mut mean = vec![0.0; self.config.vector_size];
+        for &item in items {
+            let scale = share * self.inverse_norms[item];
+            let row = &self.vectors[item * mean.len()..];
+            mean.iter_mut().zip(row).for_each(|(m, v)| *m += scale * v);
+        }
+        (!items.is_empty()).then_some(mean)
+    }
+
+    /// The model with items that it does not know, and their vectors; they count as seen 0 times.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub(super) fn with_items(&self, mut items: Vec<(ItemId, Vec<f32>)>) -> Result<Self> {
+        let known = self.vocabulary();
+        let counts = known
+            .items()
+            .iter()
+            .cloned()
+            .zip(known.counts().iter().copied());
+        let new = items.iter().map(|(item, _)| (item.clone(), 0));
+        let vocabulary = Arc::new(Vocabulary::from_counts(counts.chain(new))?);
+        items.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut new = items.iter().map(|(_, vector)| vector);
+        let (mut vectors, mut outputs) = (Vec::new(), Vec::new());
+        let zeros = vec![0.0; self.config.vector_size];
+        for item in vocabulary.items() {
+            let (vector, output) = match known.idx(item.as_str()) {
+                Some(idx) => self.weights(idx),
+                None => (&**new.next().expect("each new item has a vector"), None),
+            };
+            vectors.extend_from_slice(vector);
+            if self.has_outputs() {
+                outputs.extend_from_slice(output.unwrap_or(&zeros));
+            }
+        }
+        let encoder = SessionEncoder::new(self.encoder.encoding(), vocabulary)?;
+        let model = Self::new(encoder, vectors, self.config.clone(), self.data.clone())?;
+        Ok(model.with_outputs(outputs))
     }
 
     /// The hyperparameters.
@@ -112,10 +181,18 @@ impl Prod2Vec {
             builder = builder.data(data.clone());
         }
         let shape = [self.inverse_norms.len(), self.config.vector_size];
-        Ok(builder.tensor(VECTORS, &shape, &self.vectors).build()?)
+        builder = builder.tensor(VECTORS, &shape, &self.vectors);
+        if self.has_outputs() {
+            builder = builder.tensor(OUTPUTS, &shape, &self.outputs);
+        }
+        Ok(builder.build()?)
     }
 
-    fn row(&self, item: ItemIdx) -> &[f32] {
+    pub(super) fn vocabulary(&self) -> &Vocabulary {
+        self.encoder.vocabulary()
+    }
+
+    pub(super) fn row(&self, item: ItemIdx) -> &[f32] {
         &self.vectors[item.get() * self.config.vector_size..][..self.config.vector_size]
     }
 
@@ -216,12 +293,29 @@ impl ModelLoader for Prod2VecLoader {
     }
 
     fn load(&self, artifact: &ModelArtifact) -> Result<Arc<dyn Model>> {
+        Ok(Arc::new(Prod2Vec::from_artifact(artifact)?))
+    }
+}
+
+impl Prod2Vec {
+    /// The model of an artifact, to [continue](super::Prod2VecTrainer::continuing) from; a
+    /// [`Prod2VecLoader`] gives it to a handle.
+    ///
+    /// # Errors
+    ///
+    /// As [`ModelLoader::load`].
+    pub fn from_artifact(artifact: &ModelArtifact) -> Result<Self> {
         let config = rule::stored(KIND, artifact, Prod2VecConfig::check)?;
         let encoder = artifact.encoder()?;
         let shape = [encoder.vocabulary().len(), config.vector_size];
         let vectors = artifact.tensor(VECTORS, &shape)?;
         let data = artifact.manifest().data.clone();
-        Ok(Arc::new(Prod2Vec::new(encoder, vectors, config, data)?))
+        let outputs = if artifact.tensor_shapes()?.contains_key(OUTPUTS) {
+            artifact.tensor(OUTPUTS, &shape)?
+        } else {
+            Vec::new()
+        };
+        Ok(Self::new(encoder, vectors, config, data)?.with_outputs(outputs))
     }
 }
 
@@ -237,92 +331,10 @@ fn norm(vector: &[f32]) -> f32 {
         .sqrt() as f32
 }
 
-/// The scores of many queries: each block of rows is read from memory once for all of them.
-///
-/// The dot product of a query and a row is always summed in the same order, so a session scores the same
-/// alone as in a batch.
-struct Cosines<'a> {
-    dim: usize,
-    vectors: &'a [f32],
-    inverse_norms: &'a [f32],
-    queries: &'a [f32],
-    scores: &'a mut [f32],
-}
-
-/// Rows that are read at once: a block of 100 dimensions fits into the first cache.
-const ROWS_PER_BLOCK: usize = 48;
-/// Rows whose dot products are summed side by side, to fill the processor's pipeline.
-const ROWS_AT_ONCE: usize = 8;
-
-impl WithSimd for Cosines<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
-            dim,
-            vectors,
-            inverse_norms,
-            queries,
-            scores,
-        } = self;
-        let n_items = inverse_norms.len();
-        let blocks = vectors.chunks(ROWS_PER_BLOCK * dim);
-        for (start, block) in (0..).step_by(ROWS_PER_BLOCK).zip(blocks) {
-            let rows_of_scores = scores.chunks_exact_mut(n_items);
-            for (query, scores) in queries.chunks_exact(dim).zip(rows_of_scores) {
-                let end = start + block.len() / dim;
-                let scores = scores[start..end].chunks_mut(ROWS_AT_ONCE);
-                let norms = inverse_norms[start..end].chunks(ROWS_AT_ONCE);
-                let rows = block.chunks(ROWS_AT_ONCE * dim);
-                for ((rows, norms), scores) in rows.zip(norms).zip(scores) {
-                    let dots = dots(simd, query, rows);
-                    for ((score, dot), norm) in scores.iter_mut().zip(dots).zip(norms) {
-                        *score = dot * norm;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The dot products of a query with up to [`ROWS_AT_ONCE`] rows.
-#[inline(always)]
-fn dots<S: Simd>(simd: S, query: &[f32], rows: &[f32]) -> [f32; ROWS_AT_ONCE] {
-    let dim = query.len();
-    let (query, query_tail) = S::as_simd_f32s(query);
-    let query_tail = simd.partial_load_f32s(query_tail);
-    let mut sums = [simd.splat_f32s(0.0); ROWS_AT_ONCE];
-    // Loops instead of closures: what is not inlined here is not compiled for the vectors of `S`.
-    if rows.len() == ROWS_AT_ONCE * dim {
-        let mut heads = [query; ROWS_AT_ONCE];
-        for (row, head) in heads.iter_mut().enumerate() {
-            *head = &S::as_simd_f32s(&rows[row * dim..][..dim]).0[..query.len()];
-        }
-        for (place, &q) in query.iter().enumerate() {
-            for row in 0..ROWS_AT_ONCE {
-                sums[row] = simd.mul_add_e_f32s(q, heads[row][place], sums[row]);
-            }
-        }
-    } else {
-        for (sum, row) in sums.iter_mut().zip(rows.chunks_exact(dim)) {
-            for (&q, &v) in query.iter().zip(S::as_simd_f32s(row).0) {
-                *sum = simd.mul_add_e_f32s(q, v, *sum);
-            }
-        }
-    }
-    let mut dots = [0.0; ROWS_AT_ONCE];
-    for ((sum, row), dot) in sums.into_iter().zip(rows.chunks_exact(dim)).zip(&mut dots) {
-        let tail = simd.partial_load_f32s(S::as_simd_f32s(row).1);
-        *dot = simd.reduce_sum_f32s(simd.mul_add_e_f32s(query_tail, tail, sum));
-    }
-    dots
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use reco_core::{ItemId, ModelExt, SessionEncoding, Vocabulary};
+    use reco_core::{ModelExt, SessionEncoding};
 
     use super::*;
 

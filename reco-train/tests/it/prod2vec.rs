@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use reco_core::{Model, ModelArtifact, ModelExt, ModelLoader, Split, testing};
 use reco_train::evaluate::Recall;
+use reco_train::prod2vec::Vanished;
 use reco_train::{
     Engine, EpochReport, PopularityTrainer, Prod2Vec, Prod2VecConfig, Prod2VecLoader,
     Prod2VecTrainer, Trainer, evaluate,
@@ -236,5 +237,113 @@ fn the_gpu_learns_what_the_cpu_does() {
     assert!(
         (expected[1].loss - found[1].loss).abs() < 1e-3,
         "{expected:?} {found:?}"
+    );
+}
+
+#[test]
+fn hierarchical_softmax_learns_too() {
+    let split = shop::split();
+    let recall = Recall::at(20);
+    let of = |config: Prod2VecConfig| {
+        let (model, reports) = fit(&split, config, Engine::cpu(1));
+        assert!(reports[9].loss < reports[0].loss, "{reports:?}");
+        let found = evaluate(&model, &split.test, &[recall]).unwrap();
+        found.get(recall).unwrap()
+    };
+    for sg in [true, false] {
+        let negatives = of(Prod2VecConfig { sg, ..config() });
+        for negative in [0, 5] {
+            let found = of(Prod2VecConfig {
+                sg,
+                hs: true,
+                negative,
+                ..config()
+            });
+            assert!(
+                found > negatives - 0.1,
+                "sg {sg}, {negative} negatives: {found}, without: {negatives}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_day_later_old_items_keep_their_place_and_new_ones_get_in() {
+    let split = shop::split();
+    let recall = Recall::at(20);
+    let quality = |model: &Prod2Vec| {
+        evaluate(model, &split.test, &[recall])
+            .unwrap()
+            .get(recall)
+            .unwrap()
+    };
+    let config = Prod2VecConfig {
+        keep_outputs: true,
+        ..config()
+    };
+    // The day before: an item that vanishes, and the shop.
+    let mut day: Vec<String> = (0..split.train.n_sessions())
+        .map(|session| {
+            let items = split.train.decode(session);
+            let items: Vec<_> = items.items().iter().map(|item| item.as_str()).collect();
+            items.join(" ")
+        })
+        .collect();
+    let hat = split.train.vocabulary().items()[0].clone();
+    day.extend((0..20).map(|_| format!("gone {hat}")));
+    let data = shop::dataset(&day.iter().map(String::as_str).collect::<Vec<_>>());
+    let before = Split::from_parts(data.clone(), data);
+    let (before, _) = fit(&before, config.clone(), Engine::cpu(1));
+    // It comes back from its artifact with all that is needed.
+    let before = Prod2Vec::from_artifact(&before.to_artifact().unwrap()).unwrap();
+
+    // The day after: a new item beside an old one.
+    day.truncate(split.train.n_sessions());
+    day.extend((0..40).map(|_| format!("new {hat} new {hat}")));
+    let data = shop::dataset(&day.iter().map(String::as_str).collect::<Vec<_>>());
+    let after = Split::from_parts(data.clone(), data);
+    let less = Prod2VecConfig {
+        epochs: 3,
+        ..config
+    };
+    let continued = |vanished| {
+        Prod2VecTrainer::new(less.clone(), Engine::cpu(1))
+            .continuing(before.clone(), vanished)
+            .fit(&after.train, &mut |_| ControlFlow::Continue(()))
+            .unwrap()
+    };
+    let kept = continued(Vanished::Keep);
+    assert_eq!(kept.vector("gone"), before.vector("gone"));
+    assert_eq!(continued(Vanished::Drop).vector("gone"), None);
+    let near = kept.similar("new", 20).unwrap();
+    assert!(near.items().any(|item| *item == hat), "{near:?}");
+
+    let (fresh, _) = fit(&after, config, Engine::cpu(1));
+    let [kept, fresh] = [&kept, &fresh].map(quality);
+    assert!(kept > fresh - 0.02, "{kept}, from scratch {fresh}");
+}
+
+#[test]
+fn what_training_cannot_continue_from_is_an_error() {
+    let split = shop::split();
+    let (earlier, _) = fit(&split, config(), Engine::cpu(1));
+    let check = |config: Prod2VecConfig, expected: &str| {
+        let trainer = Prod2VecTrainer::new(config, Engine::cpu(1));
+        let error = trainer
+            .continuing(earlier.clone(), Vanished::Keep)
+            .fit(&split.train, &mut |_| ControlFlow::Continue(()))
+            .unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    };
+    check(
+        config(),
+        "prod2vec: `keep_outputs` must be set for the model that training continues from",
+    );
+    check(
+        Prod2VecConfig {
+            vector_size: 25,
+            ..config()
+        },
+        "prod2vec: `vector_size` must be from 24 to 24, is 25",
     );
 }

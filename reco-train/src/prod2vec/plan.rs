@@ -1,0 +1,222 @@
+//! [`Plan`]: what a job learns, drawn before anything is learnt.
+//!
+//! Both engines go through the same plans. The CPU kernel looks ahead in them, to have rows brought into the
+//! cache before it needs them.
+
+use rand::Rng;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use super::Prod2VecConfig;
+use super::corpus::{Corpus, Job};
+
+/// The windows of a job and their negatives. It is filled again for each job, so that nothing is allocated on
+/// the way.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// What subsampling kept of the job's sessions.
+    words: Vec<u32>,
+    places: Vec<Place>,
+    negatives: Vec<u32>,
+}
+
+/// A place that has others in its window: positions in the words, and the first of its negatives.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    start: u32,
+    middle: u32,
+    end: u32,
+    negatives: usize,
+}
+
+/// A word, the words near it, and what is drawn against it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Window<'a> {
+    /// The word in the middle.
+    pub(super) word: u32,
+    before: &'a [u32],
+    after: &'a [u32],
+    /// The negatives: those of the whole window, or, if they are not shared, those of each word near it.
+    pub(super) negatives: &'a [u32],
+}
+
+impl Plan {
+    /// Draws a job of an epoch: for each session what is kept of it, then for each place the width of its
+    /// window and its negatives.
+    pub(super) fn draw(&mut self, corpus: &Corpus, job: &Job, config: &Prod2VecConfig, epoch: u32) {
+        let mut rng = job.generator(config.seed, epoch);
+        self.words.clear();
+        self.places.clear();
+        self.negatives.clear();
+        for session in job.sessions() {
+            let first = self.words.len();
+            corpus.extend_words(session, &mut rng, &mut self.words);
+            for middle in first..self.words.len() {
+                self.draw_window(corpus, first, middle, config, &mut rng);
+            }
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a job has less than 2³² words, as positions in a session are below that"
+    )]
+    fn draw_window(
+        &mut self,
+        corpus: &Corpus,
+        first: usize,
+        middle: usize,
+        config: &Prod2VecConfig,
+        rng: &mut Xoshiro256PlusPlus,
+    ) {
+        let width = if config.shrink_windows {
+            1 + ((u64::from(rng.next_u32()) * u64::from(config.window)) >> 32) as usize
+        } else {
+            config.window as usize
+        };
+        let start = middle.saturating_sub(width).max(first);
+        let end = (middle + 1 + width).min(self.words.len());
+        let n_near = end - start - 1;
+        if n_near == 0 {
+            return;
+        }
+        let negatives = self.negatives.len();
+        let draws_of = if config.sg && !config.share_negatives {
+            n_near
+        } else {
+            1
+        };
+        self.negatives
+            .resize(negatives + draws_of * config.negative, 0);
+        corpus.sampler().fill(rng, &mut self.negatives[negatives..]);
+        self.places.push(Place {
+            start: start as u32,
+            middle: middle as u32,
+            end: end as u32,
+            negatives,
+        });
+    }
+
+    /// How many windows there are.
+    pub(super) const fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// A window, if there are so many.
+    #[inline(always)]
+    pub(super) fn get(&self, window: usize) -> Option<Window<'_>> {
+        let place = self.places.get(window)?;
+        let negatives = match self.places.get(window + 1) {
+            Some(next) => &self.negatives[place.negatives..next.negatives],
+            None => &self.negatives[place.negatives..],
+        };
+        let middle = place.middle as usize;
+        Some(Window {
+            word: self.words[middle],
+            before: &self.words[place.start as usize..middle],
+            after: &self.words[middle + 1..place.end as usize],
+            negatives,
+        })
+    }
+}
+
+impl<'a> Window<'a> {
+    /// How many words are near; at least one.
+    #[inline(always)]
+    pub(super) const fn len(self) -> usize {
+        self.before.len() + self.after.len()
+    }
+
+    /// The words near.
+    #[inline(always)]
+    pub(super) fn iter(self) -> impl Iterator<Item = u32> + 'a {
+        self.before.iter().chain(self.after).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::corpus::tests::corpus;
+    use super::*;
+
+    fn config() -> Prod2VecConfig {
+        Prod2VecConfig {
+            min_count: 1,
+            sample: 0.0,
+            shrink_windows: false,
+            window: 1,
+            ..Default::default()
+        }
+    }
+
+    /// The word in the middle, those near it, and how many negatives there are.
+    fn windows(sessions: &[&str], config: &Prod2VecConfig) -> Vec<(u32, Vec<u32>, usize)> {
+        let corpus = corpus(sessions, config).unwrap();
+        let (mut windows, mut plan) = (Vec::new(), Plan::default());
+        for job in corpus.jobs() {
+            plan.draw(&corpus, job, config, 1);
+            for place in 0..plan.len() {
+                let window = plan.get(place).unwrap();
+                assert_eq!(window.len(), window.iter().count());
+                let near = window.iter().collect();
+                windows.push((window.word, near, window.negatives.len()));
+            }
+            assert_eq!(plan.get(plan.len()), None);
+        }
+        windows
+    }
+
+    #[test]
+    fn windows_end_with_the_session_and_lone_words_have_none() {
+        let expected = [(0, vec![1], 5), (1, vec![0, 2], 5), (2, vec![1], 5)];
+        assert_eq!(windows(&["a b c", "b"], &config()), expected);
+        let each_its_own = Prod2VecConfig {
+            share_negatives: false,
+            ..config()
+        };
+        let expected = [(0, vec![1], 5), (1, vec![0, 2], 10), (2, vec![1], 5)];
+        assert_eq!(windows(&["a b c", "b"], &each_its_own), expected);
+        let cbow = Prod2VecConfig {
+            sg: false,
+            ..each_its_own
+        };
+        assert_eq!(windows(&["a b c"], &cbow)[1].2, 5);
+    }
+
+    #[test]
+    fn rare_items_leave_before_windows_are_laid() {
+        let config = Prod2VecConfig {
+            min_count: 2,
+            ..config()
+        };
+        assert_eq!(
+            windows(&["a x b", "a", "b"], &config),
+            [(0, vec![1], 5), (1, vec![0], 5)]
+        );
+        let error = corpus(&["a x", "a", "y b"], &config).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "prod2vec: no session has two items of a count of 2 or more"
+        );
+    }
+
+    #[test]
+    fn drawn_windows_are_of_each_width() {
+        let config = Prod2VecConfig {
+            shrink_windows: true,
+            window: 3,
+            ..config()
+        };
+        let session = "a ".repeat(1000);
+        let windows = windows(&[&session], &config);
+        let mut n = [0; 7];
+        windows[3..997]
+            .iter()
+            .for_each(|(_, near, _)| n[near.len()] += 1);
+        assert_eq!([n[0], n[1], n[3], n[5]], [0; 4]);
+        // A third of 994 each; five standard deviations are 75.
+        assert!(
+            [n[2], n[4], n[6]].iter().all(|n| (n - 331_i32).abs() < 75),
+            "{n:?}"
+        );
+    }
+}
