@@ -163,7 +163,7 @@ impl Prod2VecConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] names the first that is not.
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) names the first that is not.
     pub fn check(&self) -> Result<()> {
         let (alpha, min_alpha) = (f64::from(self.alpha), f64::from(self.min_alpha));
         let sample = self.sample;
