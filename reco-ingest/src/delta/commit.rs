@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::encode::{EncodedFile, encode};
 use super::packed::Packed;
 use super::schema::{DATE, SEQ, first_seq};
-use super::{BatchId, DeltaTable, Written, check};
+use super::{BatchId, Committed, DeltaTable, Written, check};
 use crate::error::{Error, Result};
 use crate::metric;
 
@@ -46,6 +46,13 @@ impl<E: Record> Prepared<E> {
             records: Arc::new(records),
             files: None,
         }
+    }
+}
+
+impl Committed {
+    // Whether it is what a version of the table has last of a writer.
+    fn is_last(&self, version: u64, writer: &str) -> bool {
+        self.version == version && self.id.writer() == writer
     }
 }
 
@@ -97,13 +104,19 @@ impl<E: Record> DeltaTable<E> {
         let begun = Instant::now();
         let Prepared { records, mut files } = prepared;
         // Clones of a table take turns, so that only other processes make a commit start over.
-        let _turn = self.inner.turn.lock().await;
+        let mut turn = self.inner.turn.lock().await;
         for attempt in 1..=MAX_ATTEMPTS {
             let state = self.refresh().await?;
             // Another engine may have changed the table since it was opened.
             check::<E>(&self.inner.name, &state)?;
             if let Some(id) = id {
-                let seen = self.sequence_in(&state, id.writer()).await?;
+                // Asking the log means to read it back to its last checkpoint, for every batch.
+                let seen = match &*turn {
+                    Some(committed) if committed.is_last(state.version(), id.writer()) => {
+                        Some(committed.id.sequence())
+                    }
+                    _ => self.sequence_in(&state, id.writer()).await?,
+                };
                 if seen.is_some_and(|seen| seen >= id.sequence()) {
                     metrics::counter!(metric::DUPLICATES, metric::TABLE => self.inner.name.clone())
                         .increment(records.len() as u64);
@@ -125,6 +138,7 @@ impl<E: Record> DeltaTable<E> {
             let adds = self.store_files(encoded).await?;
             if self.try_commit(version, &adds, id).await? {
                 debug!(table = %self.inner.name, version, attempt, "committed");
+                *turn = id.cloned().map(|id| Committed { version, id });
                 metrics::histogram!(metric::COMMIT_SECONDS, metric::TABLE => self.inner.name.clone())
                     .record(begun.elapsed());
                 self.checkpoint_if_due(version).await;

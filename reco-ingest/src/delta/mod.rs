@@ -158,8 +158,15 @@ struct Inner {
     local: Option<Synced>,
     /// The state as of the last look at the log; locked only while looking again.
     state: Mutex<DeltaTableState>,
-    /// Held by the clone that commits.
-    turn: Mutex<()>,
+    /// Held by the clone that commits; what was committed last, if it had an id.
+    turn: Mutex<Option<Committed>>,
+}
+
+/// A batch that was committed under an id.
+#[derive(Debug)]
+struct Committed {
+    version: u64,
+    id: BatchId,
 }
 
 /// What came of a batch that was written under an id.

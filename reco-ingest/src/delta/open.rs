@@ -125,7 +125,7 @@ impl<E: Record> DeltaTable<E> {
                 log,
                 local,
                 state: Mutex::new(state),
-                turn: Mutex::new(()),
+                turn: Mutex::new(None),
             }),
             durability,
             records: PhantomData,

@@ -1,8 +1,8 @@
 //! [`CsvRows`]: rows of text with separated fields.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use bytes::{Bytes, BytesMut};
 use csv_core::{Reader, ReaderBuilder};
 
 use super::dialect::Dialect;
@@ -89,7 +89,7 @@ impl CsvRows {
         clippy::type_complexity,
         reason = "three parts of one row, taken apart at once by both callers"
     )]
-    fn read(&mut self) -> Result<Option<(u64, Vec<u8>, Result<(), String>)>> {
+    fn read(&mut self) -> Result<Option<(u64, Bytes, Result<(), String>)>> {
         let Some(first) = self.next_line()? else {
             return Ok(None);
         };
@@ -98,25 +98,13 @@ impl CsvRows {
             let reason = too_long(first.n_cut);
             return Ok(Some((position, first.raw, Err(reason))));
         }
-        self.reader.reset();
         self.record.clear();
         let line = first.content();
-        if line.is_empty() {
-            return Ok(Some((position, Vec::new(), Ok(()))));
-        }
         // Most rows are a line without a quote, which only has to be split.
-        if !line.contains(&b'\r')
-            && self
-                .dialect
-                .quote
-                .is_none_or(|quote| !line.contains(&quote))
-        {
-            self.record.split(line, self.dialect.delimiter);
-            let n_bytes = line.len();
-            let mut raw = first.raw;
-            raw.truncate(n_bytes);
-            return Ok(Some((position, raw, Ok(()))));
+        if line.is_empty() || self.record.split(&line, self.dialect) {
+            return Ok(Some((position, line, Ok(()))));
         }
+        self.reader.reset();
         let mut fed = self.record.feed_line(&mut self.reader, &first.raw);
         let mut more: Vec<Line> = Vec::new();
         let mut n_bytes = first.raw.len();
@@ -140,8 +128,12 @@ impl CsvRows {
             Fed::Record if self.dialect.is_misquoted(lines().flatten().copied()) => {
                 Err("text after the quote that closes a field".to_owned())
             }
+            Fed::Record if more.is_empty() => Ok(()),
             Fed::Record => {
-                more.drain(..).for_each(|line| raw.extend(line.raw));
+                let mut whole = BytesMut::from(raw.as_ref());
+                more.drain(..)
+                    .for_each(|line| whole.extend_from_slice(&line.raw));
+                raw = whole.freeze();
                 Ok(())
             }
             Fed::Rest => Err("a carriage return within the line".to_owned()),
@@ -181,10 +173,9 @@ impl Rows for CsvRows {
         });
         each(Row {
             position,
-            bytes: Cow::Borrowed(&bytes),
+            bytes: &bytes,
             content,
         });
-        self.lines.recycle(bytes);
         Ok(true)
     }
 
@@ -214,7 +205,7 @@ mod tests {
         let mut found = Vec::new();
         while rows
             .next(&mut |row| {
-                let bytes = String::from_utf8(row.bytes.into_owned()).unwrap();
+                let bytes = String::from_utf8(row.bytes.to_vec()).unwrap();
                 let rest = match row.content.as_ref().map(Content::records) {
                     Ok([]) => "=".to_owned(),
                     Ok([fields, ..]) => {

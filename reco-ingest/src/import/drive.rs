@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reco_core::{Record, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -20,10 +20,8 @@ use super::{Format, ImportReport, invalid};
 use crate::error::{Error, Result};
 use crate::sink::DeadLetter;
 
-// A batch of long rows is written before it is full.
-const MAX_BATCH_BYTES: usize = 64 << 20;
-// The rows that become payloads share blocks of so many bytes.
-const BLOCK_BYTES: usize = 64 << 10;
+// A batch of long rows is written before it is full. Rows and records together count.
+const MAX_BATCH_BYTES: usize = 128 << 20;
 // So much of its beginning tells a file from others of its name.
 const IDENTITY_BYTES: u64 = 64 << 10;
 
@@ -121,25 +119,6 @@ struct Batch<R, G> {
     n_records: usize,
     dead_letters: Vec<DeadLetter>,
     n_bytes: usize,
-    blocks: Blocks,
-}
-
-/// Copies of rows that share blocks of memory, so that not every row needs one of its own.
-#[derive(Debug, Default)]
-struct Blocks(BytesMut);
-
-impl Blocks {
-    fn copy(&mut self, row: &[u8]) -> Bytes {
-        // A block is kept as long as one of its rows is, so a long row is not in one.
-        if row.len() > BLOCK_BYTES / 16 {
-            return Bytes::copy_from_slice(row);
-        }
-        if self.0.capacity() < row.len() {
-            self.0 = BytesMut::with_capacity(BLOCK_BYTES);
-        }
-        self.0.extend_from_slice(row);
-        self.0.split().freeze()
-    }
 }
 
 /// A batch that is full.
@@ -172,7 +151,6 @@ pub(super) fn read<R: Record, G: Gather<R>>(
         n_records: 0,
         dead_letters: Vec::new(),
         n_bytes: 0,
-        blocks: Blocks::default(),
     };
     loop {
         let more = rows.next(&mut |row| {
@@ -273,7 +251,7 @@ impl<R: Record, G: Gather<R>> Batch<R, G> {
         });
         match decoded {
             Ok(()) => match self.records.get_mut(first) {
-                Some(record) => decode.keep(record, self.blocks.copy(&row.bytes)),
+                Some(record) => decode.keep(record, row.bytes.clone()),
                 None => report.skipped += 1,
             },
             Err(reason) => {
@@ -286,7 +264,8 @@ impl<R: Record, G: Gather<R>> Batch<R, G> {
                     source: ids.source.to_owned(),
                     position: i64::try_from(row.position).unwrap_or(i64::MAX),
                     reason,
-                    payload: Bytes::from(row.bytes.into_owned()),
+                    // A copy: the block that it is a part of would be kept for a row of many.
+                    payload: Bytes::copy_from_slice(row.bytes),
                 });
             }
         }

@@ -22,9 +22,9 @@ use crate::privacy::Redaction;
 use crate::sink::{DeadLetter, EventSinkExt as _};
 
 // What else the batches of an import depend on: raise it when they are cut in another way.
-const BATCHES_VERSION: u32 = 1;
+const BATCHES_VERSION: u32 = 2;
 // So much is read while the digest of a file is computed; columns of usual rows take some 250 bytes a row.
-const BATCHES_AHEAD: usize = 6;
+const BATCHES_AHEAD: usize = 3;
 
 /// Where the files of a folder land.
 #[derive(Debug, Clone)]

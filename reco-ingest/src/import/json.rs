@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::lines::{Line, Lines};
+use super::lines::{Line, Lines, content};
 use super::rows::{
     Content, Fields, Row, Rows, max_decoded_bytes, non_empty, not_utf8, read_error, too_large,
     too_long,
@@ -57,7 +57,7 @@ impl JsonRows {
         if line.n_cut > 0 {
             return Err(too_long(line.n_cut));
         }
-        let text = std::str::from_utf8(line.content()).map_err(not_utf8)?;
+        let text = std::str::from_utf8(content(&line.raw)).map_err(not_utf8)?;
         if text.trim().is_empty() {
             return Ok(None);
         }
@@ -157,7 +157,7 @@ impl Rows for JsonRows {
         };
         each(Row {
             position: line.number,
-            bytes: Cow::Borrowed(line.content()),
+            bytes: &line.content(),
             content,
         });
         Ok(true)

@@ -2,16 +2,18 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::{Buf as _, Bytes};
 use flate2::bufread::MultiGzDecoder;
+use memchr::memchr;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 // So much is read at a time.
-const READ_BYTES: usize = 256 << 10;
+const BLOCK_BYTES: usize = 256 << 10;
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// A line of a file.
@@ -19,16 +21,17 @@ const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 pub(super) struct Line {
     /// Its number, from 1.
     pub(super) number: u64,
-    /// Its bytes with what ends it: `\n`, `\r\n`, or nothing at the end of the file.
-    pub(super) raw: Vec<u8>,
+    /// Its bytes with what ends it: `\n`, `\r\n`, or nothing at the end of the file. They are a part of
+    /// the block of the file that was read with them, which is kept as long as they are.
+    pub(super) raw: Bytes,
     /// How many bytes of it were left out because it is too long.
     pub(super) n_cut: u64,
 }
 
 impl Line {
     /// The line without what ends it.
-    pub(super) fn content(&self) -> &[u8] {
-        content(&self.raw)
+    pub(super) fn content(&self) -> Bytes {
+        self.raw.slice(..content(&self.raw).len())
     }
 }
 
@@ -40,13 +43,14 @@ pub(super) fn content(raw: &[u8]) -> &[u8] {
 
 /// The lines of a file, without a byte order mark at its beginning.
 pub(super) struct Lines {
-    reader: Box<dyn BufRead + Send>,
+    reader: Box<dyn Read + Send>,
     n_read: Arc<AtomicU64>,
+    /// What was read of the file and is in no line yet.
+    block: Bytes,
+    is_ended: bool,
     number: u64,
     max_bytes: usize,
     pushed_back: VecDeque<Line>,
-    /// The room of a line that is not needed any more.
-    spare: Vec<u8>,
 }
 
 impl Lines {
@@ -61,23 +65,26 @@ impl Lines {
             inner: file,
             n_read: Arc::clone(&n_read),
         };
-        let mut file = BufReader::with_capacity(READ_BYTES, counted);
-        let mut reader: Box<dyn BufRead + Send> = if file.fill_buf()?.starts_with(&GZIP) {
-            Box::new(BufReader::new(MultiGzDecoder::new(file)))
+        let mut file = BufReader::with_capacity(BLOCK_BYTES, counted);
+        let reader: Box<dyn Read + Send> = if file.fill_buf()?.starts_with(&GZIP) {
+            Box::new(MultiGzDecoder::new(file))
         } else {
             Box::new(file)
         };
-        if reader.fill_buf()?.starts_with(&BYTE_ORDER_MARK) {
-            reader.consume(BYTE_ORDER_MARK.len());
-        }
-        Ok(Self {
+        let mut lines = Self {
             reader,
             n_read,
+            block: Bytes::new(),
+            is_ended: false,
             number: 0,
             max_bytes,
             pushed_back: VecDeque::new(),
-            spare: Vec::new(),
-        })
+        };
+        lines.read_block()?;
+        if lines.block.starts_with(&BYTE_ORDER_MARK) {
+            lines.block.advance(BYTE_ORDER_MARK.len());
+        }
+        Ok(lines)
     }
 
     /// How many bytes of the file were read, as it is stored.
@@ -90,10 +97,8 @@ impl Lines {
         if let Some(line) = self.pushed_back.pop_front() {
             return Ok(Some(line));
         }
-        let mut raw = std::mem::take(&mut self.spare);
         // Room for a `\r\n` that is not part of the content.
-        let limit = self.max_bytes as u64 + 2;
-        (&mut self.reader).take(limit).read_until(b'\n', &mut raw)?;
+        let mut raw = self.take_to_line_end(self.max_bytes.saturating_add(2))?;
         if raw.is_empty() {
             return Ok(None);
         }
@@ -113,12 +118,6 @@ impl Lines {
         }))
     }
 
-    /// Takes the bytes of a line back, for the room of the next.
-    pub(super) fn recycle(&mut self, mut raw: Vec<u8>) {
-        raw.clear();
-        self.spare = raw;
-    }
-
     /// Makes lines that were taken come again, in their order.
     pub(super) fn push_back(&mut self, lines: impl DoubleEndedIterator<Item = Line>) {
         for line in lines.rev() {
@@ -126,22 +125,54 @@ impl Lines {
         }
     }
 
+    // The next bytes, with the end of their line, but at most `limit`; none at the end of the file.
+    fn take_to_line_end(&mut self, limit: usize) -> io::Result<Bytes> {
+        let mut n_searched = 0;
+        loop {
+            let n_there = self.block.len().min(limit);
+            if let Some(at) = memchr(b'\n', &self.block[n_searched..n_there]) {
+                return Ok(self.block.split_to(n_searched + at + 1));
+            }
+            if n_there == limit || self.is_ended {
+                return Ok(self.block.split_to(n_there));
+            }
+            n_searched = n_there;
+            self.read_block()?;
+        }
+    }
+
     // Reads to the end of the line, and says how many bytes that were.
     fn skip_line(&mut self) -> io::Result<u64> {
         let mut n_bytes = 0;
         loop {
-            let buffer = self.reader.fill_buf()?;
-            if buffer.is_empty() {
-                return Ok(n_bytes);
-            }
-            let end = buffer.iter().position(|byte| *byte == b'\n');
-            let n = end.map_or(buffer.len(), |at| at + 1);
-            self.reader.consume(n);
-            n_bytes += n as u64;
-            if end.is_some() {
+            let part = self.take_to_line_end(BLOCK_BYTES)?;
+            n_bytes += part.len() as u64;
+            if part.is_empty() || part.ends_with(b"\n") {
                 return Ok(n_bytes);
             }
         }
+    }
+
+    // Reads a block, which begins with what is left of the one before. A line that is longer than a block
+    // doubles it each time, so that it is not copied again and again.
+    fn read_block(&mut self) -> io::Result<()> {
+        let mut n = self.block.len();
+        let mut block = vec![0; (2 * n).max(BLOCK_BYTES)];
+        block[..n].copy_from_slice(&self.block);
+        while n < block.len() {
+            match self.reader.read(&mut block[n..]) {
+                Ok(0) => {
+                    self.is_ended = true;
+                    break;
+                }
+                Ok(more) => n += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        block.truncate(n);
+        self.block = Bytes::from(block);
+        Ok(())
     }
 }
 
@@ -181,11 +212,11 @@ mod tests {
             let mut found = Vec::new();
             while let Some(line) = lines.next().unwrap() {
                 assert_eq!(line.number, found.len() as u64 + 1);
-                found.push((line.content().to_vec(), line.n_cut));
+                found.push((line.content(), line.n_cut));
             }
             let found: Vec<_> = found
                 .iter()
-                .map(|(raw, cut)| (raw.as_slice(), *cut))
+                .map(|(raw, cut)| (raw.as_ref(), *cut))
                 .collect();
             assert_eq!(found, expected);
             assert_eq!(lines.n_read(), n_stored);
@@ -213,13 +244,43 @@ mod tests {
     }
 
     #[test]
+    fn lines_may_be_of_any_length_and_end_anywhere_in_a_block() {
+        for n_bytes in [
+            BLOCK_BYTES - 1,
+            BLOCK_BYTES,
+            BLOCK_BYTES + 1,
+            5 * BLOCK_BYTES,
+        ] {
+            let long = vec![b'x'; n_bytes];
+            let text = [&long, b"\nab\n".as_slice(), &long, b"\n", &long].concat();
+            let mut lines = Lines::new(Cursor::new(text), 5 * BLOCK_BYTES).unwrap();
+            for expected in [&long, b"ab".as_slice(), &long, &long] {
+                let line = lines.next().unwrap().unwrap();
+                assert_eq!((line.content().as_ref(), line.n_cut), (expected, 0));
+            }
+            assert_eq!(lines.next().unwrap(), None);
+        }
+        // What is too long is passed over block by block.
+        let text = [&[b'x'; 3 * BLOCK_BYTES], b"\nab\n".as_slice()].concat();
+        let mut lines = Lines::new(Cursor::new(text), 4).unwrap();
+        let cut = lines.next().unwrap().unwrap();
+        assert_eq!(
+            (cut.raw.as_ref(), cut.n_cut),
+            (b"xxxx".as_slice(), 3 * BLOCK_BYTES as u64 - 4 + 1)
+        );
+        assert_eq!(lines.next().unwrap().unwrap().content().as_ref(), b"ab");
+    }
+
+    #[test]
     fn a_file_that_is_cut_within_gzip_is_an_error() {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(b"a\nb\n").unwrap();
         let mut stored = gzip.finish().unwrap();
         stored.truncate(stored.len() - 6);
-        let mut lines = Lines::new(Cursor::new(stored), 100).unwrap();
-        let error = std::iter::from_fn(|| lines.next().transpose()).find_map(Result::err);
-        assert_eq!(error.unwrap().kind(), io::ErrorKind::UnexpectedEof);
+        let read = Lines::new(Cursor::new(stored), 100).and_then(|mut lines| {
+            while lines.next()?.is_some() {}
+            Ok(())
+        });
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

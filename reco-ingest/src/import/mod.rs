@@ -115,7 +115,7 @@ pub struct Import {
     /// was appended, or one that was compressed again. Give a file that grows a name of its own.
     #[serde(default)]
     pub source: Option<String>,
-    /// Write once so many events and dead letters are there. Default: 100 000, some 64 MiB in memory.
+    /// Write once so many events and dead letters are there. Default: 200 000, some 128 MiB in memory.
     #[serde(default = "default_batch_rows")]
     pub batch_rows: usize,
     /// The longest row in bytes; a longer one is a dead letter with its first so many bytes. Default:
@@ -128,7 +128,7 @@ pub struct Import {
 }
 
 const fn default_batch_rows() -> usize {
-    100_000
+    200_000
 }
 
 const fn default_max_row_bytes() -> usize {

@@ -144,7 +144,7 @@ impl Rows for ParquetRows {
         bytes.truncate(self.max_bytes);
         each(Row {
             position: self.n_rows,
-            bytes: Cow::Owned(bytes),
+            bytes: &bytes.into(),
             content: if n_cut > 0 {
                 Err(too_long(n_cut as u64))
             } else {

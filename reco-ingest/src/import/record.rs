@@ -1,7 +1,9 @@
 //! [`Record`]: the fields of one row of text.
 
 use csv_core::{ReadRecordResult, Reader};
+use memchr::memchr3_iter;
 
+use super::dialect::Dialect;
 use super::rows::not_utf8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,17 +42,20 @@ impl Record {
         self.n_ends
     }
 
-    /// Takes a row that has no quote and no line end in it.
-    pub(super) fn split(&mut self, row: &[u8], delimiter: u8) {
+    /// Takes a row that has no quote and no line end in it; false if it has, and is to be fed.
+    pub(super) fn split(&mut self, row: &[u8], dialect: Dialect) -> bool {
+        let Dialect { delimiter, quote } = dialect;
         self.ends.clear();
-        let delimiters = row
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == delimiter);
-        self.ends.extend(delimiters.map(|(at, _)| at));
+        for at in memchr3_iter(delimiter, b'\r', quote.unwrap_or(b'\r'), row) {
+            if row[at] != delimiter {
+                return false;
+            }
+            self.ends.push(at);
+        }
         self.ends.push(row.len());
         self.n_ends = self.ends.len();
         self.is_split = true;
+        true
     }
 
     /// Takes one more line of a row.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
+use bytes::Bytes;
 use parquet::errors::ParquetError;
 use reco_core::nearest;
 
@@ -67,8 +68,8 @@ impl<'a> Content<'a> {
 pub(super) struct Row<'a> {
     /// Its line or row in the file, from 1.
     pub(super) position: u64,
-    /// Its bytes.
-    pub(super) bytes: Cow<'a, [u8]>,
+    /// Its bytes, which may be a part of a larger block.
+    pub(super) bytes: &'a Bytes,
     /// What it says, or why it cannot be read.
     pub(super) content: Result<Content<'a>, String>,
 }
