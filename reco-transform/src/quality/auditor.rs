@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{ScalarValue, TableReference};
 use datafusion::error::Result as EngineResult;
+use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, SessionContext};
 use reco_core::{CheckReport, CheckResult};
 use serde_json::Value;
@@ -238,7 +239,9 @@ impl<'a> Auditor<'a> {
     ) -> EngineResult<Option<DataFrame>> {
         let (config, schema) = (expectation.config(), self.frame.schema());
         if let Some(condition) = row_condition(config, self.session, schema)? {
-            return self.frame.clone().filter(condition.fails).map(Some);
+            let fails = condition.fails.into_iter().reduce(Expr::and);
+            let fails = fails.expect("there is a condition to fail");
+            return self.frame.clone().filter(fails).map(Some);
         }
         match expectation.check() {
             Check::NoRows { query, .. } => self.session.sql(query).await.map(Some),

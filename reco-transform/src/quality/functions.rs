@@ -2,35 +2,34 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::array::{Array as _, ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::sum;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, ColumnarValue, Expr, ScalarUDF, Volatility, cast, create_udaf,
-    create_udf,
+    Accumulator, ColumnarValue, Expr, ScalarUDF, Volatility, cast, create_udaf, create_udf,
 };
 use jiff::fmt::strtime;
 use serde::de::IgnoredAny;
 
-/// How many rows make a condition true.
+/// How many rows make all of some conditions true.
 ///
 /// A pass counts a hundred conditions over every row, so this is what an audit costs. It counts the bits
 /// of a condition, 64 at a time: `count(*) filter (where …)` would copy the rows that pass first, and a
 /// sum of casts would make 8 bytes of every bit.
-pub(super) fn count_true(condition: Expr) -> Expr {
-    static COUNT_TRUE: LazyLock<AggregateUDF> = LazyLock::new(|| {
-        create_udaf(
-            "count_true",
-            vec![DataType::Boolean],
-            Arc::new(DataType::Int64),
-            Volatility::Immutable,
-            Arc::new(|_| Ok(Box::new(CountTrue::default()))),
-            Arc::new(vec![DataType::Int64]),
-        )
-    });
-    COUNT_TRUE.call(vec![condition])
+pub(super) fn count_true(conditions: Vec<Expr>) -> Expr {
+    let count_true = create_udaf(
+        // Two functions are the same to the engine if their names are.
+        &format!("count_true_{}", conditions.len()),
+        vec![DataType::Boolean; conditions.len()],
+        Arc::new(DataType::Int64),
+        Volatility::Immutable,
+        Arc::new(|_| Ok(Box::new(CountTrue::default()))),
+        Arc::new(vec![DataType::Int64]),
+    );
+    count_true.call(conditions)
 }
 
 #[derive(Debug, Default)]
@@ -38,9 +37,24 @@ struct CountTrue {
     n: i64,
 }
 
+// Where a condition is true and known.
+fn true_bits(condition: &BooleanArray) -> BooleanBuffer {
+    match condition.nulls() {
+        Some(known) => condition.values() & known.inner(),
+        None => condition.values().clone(),
+    }
+}
+
 impl Accumulator for CountTrue {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let n_true = values[0].as_boolean().true_count();
+        let n_true = match values {
+            [condition] => condition.as_boolean().true_count(),
+            conditions => {
+                let bits = conditions.iter().map(|one| true_bits(one.as_boolean()));
+                let all = bits.reduce(|all, bits| &all & &bits);
+                all.map_or(0, |all| all.count_set_bits())
+            }
+        };
         self.n += i64::try_from(n_true).expect("a batch has fewer rows than i64 counts");
         Ok(())
     }

@@ -39,6 +39,7 @@ mod expectation;
 mod functions;
 mod further;
 mod great_expectations;
+mod guard;
 mod history;
 mod keys;
 mod name;

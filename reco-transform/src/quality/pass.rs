@@ -7,13 +7,14 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, ScalarValue, plan_err};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::{avg, count, max, min, stddev, sum};
-use datafusion::logical_expr::{Expr, ExprFunctionExt, cast, ident, lit};
+use datafusion::logical_expr::{Expr, cast, ident, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
 
 use super::arguments::{ColumnNearEarlier, ColumnValues, IgnoreRowIf};
 use super::check::Check;
 use super::config::ExpectationConfig;
 use super::functions::count_true;
+use super::guard::{guarded, only_where};
 use super::predicate::{considered, number, row_condition, when};
 use super::quantile::{Search, digits_of, first_digits};
 use super::range::ColumnRange;
@@ -83,22 +84,23 @@ impl Pass {
     ) -> Result<Wanted> {
         if let Some(condition) = row_condition(config, session, schema)? {
             return Ok(Wanted::Rows {
-                n_failed: self.slot(count_true(condition.fails)),
+                n_failed: self.n_of(condition.fails),
                 n_considered: self.n_of(condition.considered),
             });
         }
         let when = when(config, session, schema)?;
+        let value = |value: Expr| only_where(when.clone(), value);
         let aggregate = match &config.check {
-            Check::ColumnMin(range) => min(ident(&range.column)),
-            Check::ColumnMax(range) => max(ident(&range.column)),
-            Check::ColumnMean(range) => avg(number(&range.column, schema)?),
-            Check::MeanNearEarlier(near) => avg(number(&near.column, schema)?),
-            Check::ColumnStdev(range) => stddev(number(&range.column, schema)?),
-            Check::ColumnSum(range) => sum(number(&range.column, schema)?),
-            Check::Freshness { column, .. } => max(time(column, schema)?),
+            Check::ColumnMin(range) => min(value(ident(&range.column))?),
+            Check::ColumnMax(range) => max(value(ident(&range.column))?),
+            Check::ColumnMean(range) => avg(value(number(&range.column, schema)?)?),
+            Check::MeanNearEarlier(near) => avg(value(number(&near.column, schema)?)?),
+            Check::ColumnStdev(range) => stddev(value(number(&range.column, schema)?)?),
+            Check::ColumnSum(range) => sum(value(number(&range.column, schema)?)?),
+            Check::Freshness { column, .. } => max(value(time(column, schema)?)?),
             Check::ColumnNotNullShare(ColumnRange { column, .. })
             | Check::NullShareNearEarlier(ColumnNearEarlier { column, .. }) => {
-                let is_null = both(when.clone(), Some(ident(column).is_null()));
+                let is_null = guarded(when.clone(), ident(column).is_null(), schema)?;
                 return Ok(Wanted::Nulls {
                     n_null: self.n_of(is_null),
                     n_considered: self.n_of(when),
@@ -114,48 +116,60 @@ impl Pass {
             Check::DistinctValuesIn(list) => {
                 return Ok(Wanted::Occurrences {
                     of_each: Vec::new(),
-                    of_others: Some(self.others(list, when)),
+                    of_others: Some(self.others(list, when, schema)?),
                 });
             }
             Check::DistinctValuesEqual(list) => {
                 return Ok(Wanted::Occurrences {
-                    of_each: self.each(list, when.as_ref()),
-                    of_others: Some(self.others(list, when)),
+                    of_each: self.each(list, when.as_ref(), schema)?,
+                    of_others: Some(self.others(list, when, schema)?),
                 });
             }
             Check::DistinctValuesContain(list) => {
                 return Ok(Wanted::Occurrences {
-                    of_each: self.each(list, when.as_ref()),
+                    of_each: self.each(list, when.as_ref(), schema)?,
                     of_others: None,
                 });
             }
             other => {
                 let known = known_columns(other);
-                return Ok(Wanted::Considered(self.n_of(both(when, known))));
+                return Ok(Wanted::Considered(self.n_of(when.into_iter().chain(known))));
             }
-        };
-        let aggregate = match when {
-            Some(when) => aggregate.filter(when).build()?,
-            None => aggregate,
         };
         Ok(Wanted::Value(self.slot(aggregate)))
     }
 
-    fn each(&mut self, list: &ColumnValues, when: Option<&Expr>) -> Vec<Slot> {
-        let is = |value| ident(&list.column).eq(value);
-        let values = list.values.iter();
-        let conditions = values.map(|value| both(when.cloned(), Some(is(value.lit()))));
-        conditions.map(|condition| self.n_of(condition)).collect()
+    fn each(
+        &mut self,
+        list: &ColumnValues,
+        when: Option<&Expr>,
+        schema: &DFSchema,
+    ) -> Result<Vec<Slot>> {
+        let each = list.values.iter().map(|value| {
+            let is = ident(&list.column).eq(value.lit());
+            Ok(self.n_of(guarded(when.cloned(), is, schema)?))
+        });
+        each.collect()
     }
 
-    fn others(&mut self, list: &ColumnValues, when: Option<Expr>) -> Slot {
+    fn others(
+        &mut self,
+        list: &ColumnValues,
+        when: Option<Expr>,
+        schema: &DFSchema,
+    ) -> Result<Slot> {
         let values = list.values.iter().map(|value| value.lit()).collect();
         let others = ident(&list.column).in_list(values, true);
-        self.n_of(both(when, Some(others)))
+        Ok(self.n_of(guarded(when, others, schema)?))
     }
 
-    fn n_of(&mut self, condition: Option<Expr>) -> Slot {
-        condition.map_or(Self::N_ROWS, |condition| self.slot(count_true(condition)))
+    // How many rows meet all of some conditions.
+    fn n_of(&mut self, conditions: impl IntoIterator<Item = Expr>) -> Slot {
+        let conditions: Vec<Expr> = conditions.into_iter().collect();
+        if conditions.is_empty() {
+            return Self::N_ROWS;
+        }
+        self.slot(count_true(conditions))
     }
 
     /// The slot of the first digits of a column, among the rows that meet a condition.
@@ -167,11 +181,7 @@ impl Pass {
         if let Some((slot, _)) = same {
             return Ok(*slot);
         }
-        let digits = first_digits(number.clone());
-        let digits = match &when {
-            Some(when) => digits.filter(when.clone()).build()?,
-            None => digits,
-        };
+        let digits = first_digits(only_where(when.clone(), number.clone())?);
         let slot = self.slot(digits);
         self.digits.insert(slot, (number, when));
         Ok(slot)

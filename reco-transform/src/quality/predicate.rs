@@ -11,14 +11,24 @@ use super::arguments::{IgnoreRowIf, MatchOn, ParseAs};
 use super::check::Check;
 use super::config::ExpectationConfig;
 use super::functions::{is_json, is_strftime};
+use super::guard::guarded;
 use super::scalar::Scalar;
 
 /// What is true of the rows that an expectation looks at, and of those that fail.
 #[derive(Debug, Clone)]
 pub(super) struct RowCondition {
+    /// All of them have to hold; none for all rows.
+    pub(super) considered: Vec<Expr>,
+    /// All of them have to hold.
+    pub(super) fails: Vec<Expr>,
+}
+
+/// What is true of the rows that a check passes over or not, and of those that fail.
+#[derive(Debug)]
+struct OfRows {
     /// None for all rows.
-    pub(super) considered: Option<Expr>,
-    pub(super) fails: Expr,
+    considered: Option<Expr>,
+    fails: Expr,
 }
 
 /// The condition of an expectation, where a row can tell on its own.
@@ -30,15 +40,14 @@ pub(super) fn row_condition(
     let Some(condition) = of_check(&config.check, session, schema)? else {
         return Ok(None);
     };
-    let Some(when) = when(config, session, schema)? else {
-        return Ok(Some(condition));
-    };
+    let when = when(config, session, schema)?;
     Ok(Some(RowCondition {
-        considered: Some(match condition.considered {
-            Some(considered) => when.clone().and(considered),
-            None => when.clone(),
-        }),
-        fails: when.and(condition.fails),
+        considered: when
+            .clone()
+            .into_iter()
+            .chain(condition.considered)
+            .collect(),
+        fails: guarded(when, condition.fails, schema)?,
     }))
 }
 
@@ -63,21 +72,17 @@ pub(super) fn considered(columns: &[&str], ignore_row_if: IgnoreRowIf) -> Option
     }
 }
 
-fn of_check(
-    check: &Check,
-    session: &SessionContext,
-    schema: &DFSchema,
-) -> Result<Option<RowCondition>> {
-    let known = |column: &str, fails: Expr| RowCondition {
+fn of_check(check: &Check, session: &SessionContext, schema: &DFSchema) -> Result<Option<OfRows>> {
+    let known = |column: &str, fails: Expr| OfRows {
         considered: Some(ident(column).is_not_null()),
         fails,
     };
     Ok(Some(match check {
-        Check::NotNull { column } => RowCondition {
+        Check::NotNull { column } => OfRows {
             considered: None,
             fails: ident(column).is_null(),
         },
-        Check::Null { column } => RowCondition {
+        Check::Null { column } => OfRows {
             considered: None,
             fails: ident(column).is_not_null(),
         },
@@ -137,7 +142,7 @@ fn of_check(
         }
         Check::Sql { predicate, .. } => {
             let holds = session.parse_sql_expr(predicate, schema)?;
-            RowCondition {
+            OfRows {
                 considered: None,
                 fails: holds.is_false(),
             }
@@ -147,7 +152,7 @@ fn of_check(
 }
 
 /// The condition of a check that compares the columns of a row.
-fn of_columns(check: &Check, schema: &DFSchema) -> Result<Option<RowCondition>> {
+fn of_columns(check: &Check, schema: &DFSchema) -> Result<Option<OfRows>> {
     let (columns, ignore_row_if, holds) = match check {
         Check::PairEqual {
             column_a,
@@ -231,7 +236,7 @@ fn of_columns(check: &Check, schema: &DFSchema) -> Result<Option<RowCondition>> 
     };
     let considered = considered(&columns, *ignore_row_if);
     let fails = holds.is_not_true();
-    Ok(Some(RowCondition {
+    Ok(Some(OfRows {
         fails: match &considered {
             Some(considered) => considered.clone().and(fails),
             None => fails,

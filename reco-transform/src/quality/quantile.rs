@@ -16,7 +16,9 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::{ScalarValue, exec_err, internal_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Accumulator, Expr, ExprFunctionExt, Volatility, create_udaf};
+use datafusion::logical_expr::{Accumulator, Expr, Volatility, create_udaf};
+
+use super::guard::only_where;
 
 const BITS: u32 = 16;
 const N_DIGITS: u32 = u64::BITS / BITS;
@@ -227,11 +229,8 @@ impl Search {
             .collect();
         beginnings.sort_unstable();
         beginnings.dedup();
-        let digits = next_digits(self.number.clone(), &beginnings, self.n_known);
-        match &self.condition {
-            Some(condition) => digits.filter(condition.clone()).build().map(Some),
-            None => Ok(Some(digits)),
-        }
+        let number = only_where(self.condition.clone(), self.number.clone())?;
+        Ok(Some(next_digits(number, &beginnings, self.n_known)))
     }
 
     /// Adds a digit to what is known, told by how often each occurs.

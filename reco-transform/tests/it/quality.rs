@@ -6,7 +6,8 @@ use std::sync::Arc;
 use reco_core::CheckReport;
 use reco_transform::{
     Dag, DagRun, Error, Expectation, Materialization, Warehouse, WarehouseConfig, accepted_values,
-    between, expect_no_rows, expect_sql, not_null, relationships, row_count, unique,
+    between, column_mean, column_median, column_min, distinct_values_equal, expect_no_rows,
+    expect_sql, not_null, relationships, row_count, unique,
 };
 
 use crate::shop::{Log, ValuesExt, event, events};
@@ -54,6 +55,22 @@ async fn expectations_that_are_met_pass() {
     ])
     .await;
     assert_eq!(report.to_string(), "sales: 13 of 13 checks passed");
+}
+
+#[tokio::test]
+async fn a_condition_keeps_an_expectation_from_rows_that_it_cannot_read() {
+    // In half of the rows, so that it is no luck.
+    let report = report(vec![
+        expect_sql("few", "10 / (id - 1) > 4").when("id > 1"),
+        expect_sql("named", "length(item) > 10 / (id - 2)").when("id <> 2 and id < 4"),
+        column_mean("price", 20.0..=20.0).when("price > 9.5"),
+        column_min("id", 3..).when("item is null or item = 'scarf'"),
+        column_median("price", 14.75..=14.75).when("item = 'hat'"),
+        distinct_values_equal("id", [1_i64, 2]).when("item = 'hat'"),
+        not_null("price").when("id <> 3"),
+    ])
+    .await;
+    insta::assert_snapshot!(report, @"");
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ impl Slots {
             name: name.to_owned(),
             data_type: data_type.clone(),
             family,
-            n_nulls: pass.slot(count_true(column().is_null())),
+            n_nulls: pass.slot(count_true(vec![column().is_null()])),
             hashes,
             extremes,
             moments,
@@ -296,7 +296,7 @@ async fn look_for_order(
         let known = table.clone().filter(ident(&slots.name).is_not_null())?;
         let falls = known
             .window(vec![previous])?
-            .aggregate(Vec::new(), vec![count_true(fell).alias("__falls")])?;
+            .aggregate(Vec::new(), vec![count_true(vec![fell]).alias("__falls")])?;
         let falls = single_row(falls).await?;
         if let Some(column) = columns.iter_mut().find(|column| column.name == slots.name) {
             column.is_increasing = Some(count_of(&falls[0]) == 0);
