@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator, lit, when};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast, lit, when};
 
 /// Conditions that hold together in the rows that meet both: two, if the second can be looked at in every row,
 /// and otherwise one, which looks at it only where the first holds.
@@ -22,8 +22,9 @@ pub(super) fn guarded(
         return Ok(vec![condition]);
     };
     if may_fail(&condition, schema)? {
-        let condition = when(guard, condition).otherwise(lit(false))?;
-        return Ok(vec![condition]);
+        // As a number: the optimizer makes `and` of a `case` of truths, and looks at both sides again.
+        let condition = when(guard, cast(condition, DataType::Int8)).end()?;
+        return Ok(vec![condition.eq(lit(1_i8))]);
     }
     Ok(vec![guard, condition])
 }

@@ -70,7 +70,13 @@ async fn a_condition_keeps_an_expectation_from_rows_that_it_cannot_read() {
         not_null("price").when("id <> 3"),
     ])
     .await;
-    insta::assert_snapshot!(report, @"");
+    insta::assert_snapshot!(report, @r#"
+    sales: 5 of 7 checks passed
+      few when id > 1 failed: 1 of 3 rows
+        {"id":4,"item":null,"price":-1.0}
+      named when id <> 2 and id < 4 failed: 1 of 2 rows
+        {"id":3,"item":"scarf","price":null}
+    "#);
 }
 
 #[tokio::test]
