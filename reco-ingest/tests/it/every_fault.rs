@@ -152,7 +152,6 @@ async fn a_compaction_loses_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "takes half a minute"]
 async fn a_compaction_loses_nothing_whatever_cannot_be_read() {
     check_compaction(&[Fault::Unread]).await;
 }
@@ -163,7 +162,6 @@ async fn an_erasure_that_was_cut_short_is_finished_by_the_next() {
 }
 
 #[tokio::test]
-#[ignore = "takes half a minute"]
 async fn an_erasure_is_finished_whatever_cannot_be_read() {
     check_erasure(&[Fault::Unread]).await;
 }

@@ -46,8 +46,9 @@ fn node_may_fail(expr: &Expr, schema: &DFSchema) -> Result<bool> {
     let alike = |a: &Expr, b: &Expr| -> Result<bool> {
         Ok(are_alike(&a.get_type(schema)?, &b.get_type(schema)?))
     };
-    let is_text =
-        |expr: &Expr| Ok::<_, datafusion::error::DataFusionError>(text(&expr.get_type(schema)?));
+    let is_text = |expr: &Expr| {
+        Ok::<_, datafusion::error::DataFusionError>(expr.get_type(schema)?.is_string())
+    };
     Ok(match expr {
         Expr::Column(_)
         | Expr::Literal(..)
@@ -107,18 +108,11 @@ fn node_may_fail(expr: &Expr, schema: &DFSchema) -> Result<bool> {
 
 // Whether values of the two are compared without a conversion that can fail.
 fn are_alike(a: &DataType, b: &DataType) -> bool {
-    a == b || number(a) && number(b) || text(a) && text(b) || a.is_null() || b.is_null()
+    a == b || number(a) && number(b) || a.is_string() && b.is_string() || a.is_null() || b.is_null()
 }
 
 fn number(data_type: &DataType) -> bool {
     data_type.is_integer() || data_type.is_floating()
-}
-
-const fn text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
 }
 
 #[cfg(test)]

@@ -17,10 +17,10 @@
 //! number of rows, minima, means and all else that needs no more than a number for the whole table. Each
 //! condition is computed for a batch of rows at a time, and its true bits are counted; what several have
 //! in common is computed once. Medians and quantiles are exact, and found digit by digit: the first digits
-//! are counted in that pass, and three more over their columns find the rest of all of them. [`unique`],
-//! [`column_distinct_count`] and [`most_common_value`] group the rows by their columns, one pass for each
-//! combination of columns. [`increasing`] sorts the rows, [`relationships`] and [`expect_no_rows`] read
-//! other tables. What groups and sorts spills to disk.
+//! are counted in that pass, and up to three more over their columns find the rest of all of them: none for
+//! small whole numbers, one for prices. [`unique`], [`column_distinct_count`] and [`most_common_value`] group
+//! the rows by their columns, one pass for each combination of columns. [`increasing`] sorts the rows,
+//! [`relationships`] and [`expect_no_rows`] read other tables. What groups and sorts spills to disk.
 //!
 //! **Samples.** Rows that fail are looked for only once some are known to: the first few in the order of
 //! their columns, so that the same table gives the same report. [`failing_rows`] gives all of them.
