@@ -1,7 +1,8 @@
-//! # A step of your own
+//! # A step, an expectation and a function of your own
 //!
 //! A DAG step is one table made of others. This one takes the bots out of the events: clients that
-//! did more in an hour than a person can.
+//! did more in an hour than a person can. A function of our own says what a kind of event tells of a
+//! shopper, and an expectation of our own that most of them only look.
 //!
 //! You will see a step in Rust beside steps in SQL, a column contract that is checked before a row is
 //! read, expectations that guard publication, and what happens when one fails.
@@ -11,18 +12,23 @@
 //! ```
 
 use std::io::{Write, stdout};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use reco_core::testing::{SyntheticShop, SyntheticShopConfig};
 use reco_core::{Event, Record};
+use reco_transform::datafusion::arrow::array::StringArray;
+use reco_transform::datafusion::arrow::datatypes::DataType;
 use reco_transform::datafusion::common::JoinType;
+use reco_transform::datafusion::common::cast::as_string_array;
 use reco_transform::datafusion::error::Result;
 use reco_transform::datafusion::functions::expr_fn::date_trunc;
-use reco_transform::datafusion::functions_aggregate::expr_fn::count;
+use reco_transform::datafusion::functions_aggregate::expr_fn::{count, max, sum};
+use reco_transform::datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
 use reco_transform::datafusion::prelude::*;
 use reco_transform::{
-    Dag, Deduplicate, Source, Step, StepContext, StepExt, Warehouse, accepted_values, not_null,
-    row_count, unique,
+    CheckedTables, Dag, Deduplicate, Expectation, Finding, Source, Step, StepContext, StepExt,
+    Warehouse, accepted_values, expect_fn, not_null, row_count, unique,
 };
 
 // ## The step
@@ -63,6 +69,43 @@ impl Step for WithoutBots {
     }
 }
 
+// ## The function
+//
+// It gets columns and makes one. The engine converts what queries give it to the type that it declares.
+
+/// What an event of a kind tells of a shopper.
+fn intent(arguments: &[ColumnarValue]) -> Result<ColumnarValue> {
+    let kinds = ColumnarValue::values_to_arrays(arguments)?;
+    let intent = |kind: &str| match kind {
+        "add" | "remove" | "wishlist" => "wants",
+        "purchase" => "buys",
+        _ => "looks",
+    };
+    let kinds = as_string_array(&kinds[0])?.iter();
+    let intents: StringArray = kinds.map(|kind| kind.map(intent)).collect();
+    Ok(ColumnarValue::Array(Arc::new(intents)))
+}
+
+// ## The expectation
+//
+// One closure says what is computed of the table, the other whether that is as expected.
+
+/// Of all events, those of the largest intent are more than a share.
+fn largest_share_over(share: f64) -> Expectation {
+    let metrics = |tables: &CheckedTables| {
+        let n = ident("n");
+        let row = vec![max(n.clone()).alias("largest"), sum(n).alias("all")];
+        tables.table().aggregate(Vec::new(), row)
+    };
+    let name = format!("largest_share_over({share})");
+    expect_fn(name, metrics, move |metrics| {
+        // Both are NULL where there are no rows.
+        let both = metrics.number("largest")?.zip(metrics.number("all")?);
+        let found = both.map(|(largest, all)| largest / all);
+        Ok(Finding::new(found.is_some_and(|found| found > share)).observed(found))
+    })
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut out = stdout();
@@ -78,7 +121,17 @@ async fn main() -> anyhow::Result<()> {
     //
     // The step stands between SQL steps as one of them. Its contract says that it makes the columns
     // of an event: a column that is missing or of another type is an error of `build`.
+    let text = || DataType::Utf8;
+    let function = Arc::new(intent);
+    let intent = create_udf(
+        "intent",
+        vec![text()],
+        text(),
+        Volatility::Immutable,
+        function,
+    );
     let dag = Dag::builder()
+        .versioned_function(intent, "1")
         .source("events", events.clone())
         .step(Deduplicate::default())
         .step(WithoutBots { max_per_hour: 60 }.with_schema(Event::schema()))
@@ -87,12 +140,17 @@ async fn main() -> anyhow::Result<()> {
             "select kind, count(*) as n, count(distinct client_id) as n_clients \
              from shoppers group by kind",
         )
+        .sql(
+            "intents",
+            "select intent(kind) as intent, sum(n) as n from kinds group by 1",
+        )
         .expect("shoppers", unique(["id"]))
         .expect("shoppers", not_null("client_id"))
         .expect(
             "kinds",
             accepted_values("kind", reco_core::EventKind::ALL.map(|kind| kind.as_str())),
         )
+        .expect("intents", largest_share_over(0.5))
         .build()?;
     writeln!(out, "{}", dag.lineage())?;
 
@@ -104,6 +162,13 @@ async fn main() -> anyhow::Result<()> {
     )?;
     let kinds = run.table("kinds")?.sort_by(vec![col("kind")])?;
     writeln!(out, "{}", kinds.to_string().await?)?;
+    let intents = run.table("intents")?.sort_by(vec![col("intent")])?;
+    writeln!(out, "{}", intents.to_string().await?)?;
+    for report in run.reports() {
+        for result in &report.checks.results {
+            writeln!(out, "{}: {result}", report.table)?;
+        }
+    }
 
     // ## When a check fails
     //

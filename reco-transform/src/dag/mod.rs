@@ -403,10 +403,49 @@ impl DagBuilder {
         self
     }
 
-    /// Adds a function that queries can call.
+    /// Adds a function of a row's values (a UDF), which all of the DAG can call by its name: queries, steps in
+    /// Rust by `ctx.sql`, conditions of expectations, and queries of a [`DagRun`].
+    ///
+    /// It takes the place of a function of its name that the engine has. What it declares of its arguments
+    /// holds when it is called: texts of any layout come as `Utf8` where it says so.
     ///
     /// A table is made again when its query changes, not when the code of a function does, which nobody
-    /// can see; give that a [version](Self::versioned_function).
+    /// can see; give that a [version](Self::versioned_function). One that is not
+    /// [`Volatility::Immutable`](datafusion::logical_expr::Volatility) may answer otherwise the next time, so
+    /// tables whose steps call it are made again by every run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    ///
+    /// use reco_transform::datafusion::arrow::array::StringArray;
+    /// use reco_transform::datafusion::arrow::datatypes::DataType::Utf8;
+    /// use reco_transform::datafusion::common::cast::as_string_array;
+    /// use reco_transform::datafusion::error::Result;
+    /// use reco_transform::datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
+    /// use reco_transform::{Dag, Warehouse};
+    ///
+    /// /// The brand of `acme:hat` is `acme`.
+    /// fn brand(arguments: &[ColumnarValue]) -> Result<ColumnarValue> {
+    ///     let items = ColumnarValue::values_to_arrays(arguments)?;
+    ///     let items = as_string_array(&items[0])?;
+    ///     let brands: StringArray = items.iter().map(|item| item?.split(':').next()).collect();
+    ///     Ok(ColumnarValue::Array(Arc::new(brands)))
+    /// }
+    ///
+    /// let dag = Dag::builder()
+    ///     .function(create_udf("brand", vec![Utf8], Utf8, Volatility::Immutable, Arc::new(brand)))
+    ///     .sql("brands", "select brand(item) as brand from (values ('acme:hat'), (null)) as t (item)")
+    ///     .build()?;
+    /// let run = dag.run(&Warehouse::in_memory()).await?;
+    /// let acme = run.session().sql("select * from brands where brand = brand('acme:scarf')").await?;
+    /// assert_eq!(acme.count().await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn function(mut self, function: ScalarUDF) -> Self {
         self.functions.push(function);
