@@ -38,6 +38,7 @@ mod page;
 mod plan;
 mod report;
 mod run;
+mod scheduler;
 mod select;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -44,6 +44,15 @@ impl Error {
         }
     }
 
+    /// Whether the engine asked for more memory than there was, wherever it says so.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        let this: &(dyn std::error::Error + 'static) = self;
+        let causes = std::iter::successors(Some(this), |error| error.source());
+        causes
+            .filter_map(|error| error.downcast_ref::<DataFusionError>())
+            .any(|error| matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)))
+    }
+
     /// An error on its way through the engine, to be taken out by [`of_step`](Self::of_step).
     pub(crate) fn into_datafusion(self) -> DataFusionError {
         DataFusionError::External(Box::new(self))

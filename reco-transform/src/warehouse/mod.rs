@@ -122,8 +122,9 @@ pub struct Warehouse {
 #[serde(default, deny_unknown_fields)]
 pub struct WarehouseConfig {
     /// The most bytes that sorts, joins and aggregations hold at once, of all steps together. Default
-    /// 1 GiB. Tables in memory come on top, and what the host's allocator keeps of freed batches: glibc's
-    /// gives them back if the host runs with `MALLOC_TRIM_THRESHOLD_=1000000` in its environment.
+    /// 1 GiB. Tables in memory come on top, and what the host's allocator keeps of freed batches: glibc's as
+    /// much again, unless the host runs with `MALLOC_TRIM_THRESHOLD_=1000000` in its environment; jemalloc
+    /// little, and it is faster.
     ///
     /// Sorts, aggregations and windows spill what is more to disk. A join does not: the smaller of its
     /// sides, as far as that is known, otherwise the left one, has to fit, or the step fails.
@@ -132,8 +133,8 @@ pub struct WarehouseConfig {
     /// DataFusion's: one a core.
     pub target_partitions: Option<NonZeroUsize>,
     /// How many steps run at once. Default 2, so that one computes while another writes its last file. Each
-    /// has all threads already, and all share the memory limit: with more, an aggregation may be left with
-    /// too little to spill in.
+    /// has all threads already, and all share the memory limit. One that runs out of memory beside others is
+    /// made once more by itself.
     pub n_concurrent_steps: NonZeroUsize,
     /// Where to spill. Default none, which is the system's folder for temporary files.
     pub spill_dir: Option<PathBuf>,
