@@ -50,6 +50,7 @@ mod predicate;
 mod profile;
 mod quantile;
 mod range;
+mod regex;
 mod row_checks;
 mod rows;
 mod samples;

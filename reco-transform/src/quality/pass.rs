@@ -18,6 +18,7 @@ use super::guard::{guarded, only_where};
 use super::predicate::{considered, number, row_condition, when};
 use super::quantile::{Search, digits_of, first_digits};
 use super::range::ColumnRange;
+use super::regex::quick;
 
 /// The aggregates that one pass over a table computes, each once however many expectations want it.
 ///
@@ -276,6 +277,9 @@ impl Totals {
 /// `… is not true` can be NULL in one of its schemas and not in the other, and gives up. The check that it
 /// trips over is left out; nothing else depends on it.
 fn aggregate(frame: DataFrame, aggregates: Vec<Expr>) -> Result<DataFrame> {
+    let schema = frame.schema();
+    let aggregates = aggregates.into_iter().map(|one| quick(one, schema));
+    let aggregates = aggregates.collect::<Result<Vec<_>>>()?;
     let (mut state, plan) = frame.into_parts();
     let options = state.config_mut().options_mut();
     options.execution.skip_physical_aggregate_schema_check = true;
