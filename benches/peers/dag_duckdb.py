@@ -104,11 +104,7 @@ def measured(command):
     """Seconds, those of processors, the MiB resident at most, and the seconds of each table."""
     is_cold = drop_caches()
     begun = time.perf_counter()
-    environment = dict(os.environ)
-    if args.memory_limit_mib:
-        # glibc keeps what large batches leave, a gigabyte beside the limit; so it gives it back.
-        environment["MALLOC_TRIM_THRESHOLD_"] = "1000000"
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     lines = [line.rstrip("\n").split("\t") for line in process.stdout]
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - begun
