@@ -69,6 +69,45 @@ pub struct Event {
     pub payload: Bytes,
 }
 
+impl Event {
+    /// An event of which only this is known, and which was received when it happened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use reco_core::{Event, EventKind};
+    ///
+    /// let view = Event {
+    ///     item: Some("hat".into()),
+    ///     ..Event::new("e1", EventKind::Detail, "ann", "2024-05-01T12:00Z".parse()?)
+    /// };
+    /// assert_eq!((view.occurred_at, view.price), (view.received_at, None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(
+        id: impl Into<String>,
+        kind: EventKind,
+        client: impl Into<String>,
+        time: Timestamp,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            received_at: time,
+            occurred_at: time,
+            tenant: String::new(),
+            client: client.into(),
+            session: None,
+            kind,
+            item: None,
+            query: None,
+            price: None,
+            quantity: None,
+            currency: None,
+            payload: Bytes::new(),
+        }
+    }
+}
+
 /// What a shopper did.
 ///
 /// Written in tables and on the wire in lower case, as [`as_str`](Self::as_str) says.

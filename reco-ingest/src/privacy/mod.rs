@@ -150,12 +150,7 @@ pub enum Opaque {
 /// let sink = table.clone().redacted(redaction);
 ///
 /// # let time = "2024-05-01T12:00Z".parse()?;
-/// # let mut event = Event {
-/// #     id: "e1".into(), received_at: time, occurred_at: time, tenant: String::new(),
-/// #     client: String::new(), session: None, kind: EventKind::Pageview, item: None, query: None,
-/// #     price: None, quantity: None, currency: None, payload: Default::default(),
-/// # };
-/// event.client = "55.1234".to_owned();
+/// let mut event = Event::new("e1", EventKind::Pageview, "55.1234", time);
 /// event.payload = "v=1&cid=55.1234&uip=192.0.2.17&ua=Mozilla%2F5.0&t=pageview".into();
 /// sink.write(vec![event]).await?;
 ///

@@ -7,19 +7,11 @@ use reco_core::{Event, EventKind, RawTable, Record, RecordBatchStream, TimeWindo
 pub(crate) fn event(id: &str, received_at: &str) -> Event {
     let received_at: Timestamp = received_at.parse().unwrap();
     Event {
-        id: id.to_owned(),
-        received_at,
-        occurred_at: received_at,
-        tenant: String::new(),
-        client: "c1".to_owned(),
         session: Some("s1".to_owned()),
-        kind: EventKind::Detail,
         item: Some(format!("item-{id}").into()),
-        query: None,
         price: Some(9.5),
-        quantity: None,
-        currency: None,
         payload: id.as_bytes().to_vec().into(),
+        ..Event::new(id, EventKind::Detail, "c1", received_at)
     }
 }
 

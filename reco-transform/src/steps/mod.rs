@@ -95,19 +95,9 @@ mod testing {
     pub(super) fn event(id: &str, tenant: &str, client: &str, micros: i64) -> Event {
         let time = Timestamp::from_microsecond(micros).unwrap();
         Event {
-            id: id.to_owned(),
-            received_at: time,
-            occurred_at: time,
             tenant: tenant.to_owned(),
-            client: client.to_owned(),
-            session: None,
-            kind: EventKind::Detail,
             item: Some("hat".into()),
-            query: None,
-            price: None,
-            quantity: None,
-            currency: None,
-            payload: Vec::new().into(),
+            ..Event::new(id, EventKind::Detail, client, time)
         }
     }
 

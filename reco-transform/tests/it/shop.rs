@@ -14,24 +14,14 @@ use reco_transform::{DagBuilder, Source, Warehouse, datafusion};
 /// An event of a client at a minute, of an item.
 pub(crate) fn event(id: &str, client: &str, minute: i64, item: Option<&str>) -> Event {
     let time = Timestamp::from_second(minute * 60).unwrap();
+    let kind = match item {
+        Some(_) => EventKind::Detail,
+        None => EventKind::Search,
+    };
     Event {
-        id: id.to_owned(),
-        received_at: time,
-        occurred_at: time,
-        tenant: String::new(),
-        client: client.to_owned(),
-        session: None,
-        kind: if item.is_some() {
-            EventKind::Detail
-        } else {
-            EventKind::Search
-        },
         item: item.map(Into::into),
-        query: None,
         price: Some(9.5),
-        quantity: None,
-        currency: None,
-        payload: Vec::new().into(),
+        ..Event::new(id, kind, client, time)
     }
 }
 

@@ -191,21 +191,7 @@ impl RawTable for MemoryTable {
 }
 
 fn event(id: String, received_at: Timestamp) -> Event {
-    Event {
-        id,
-        received_at,
-        occurred_at: received_at,
-        tenant: String::new(),
-        client: String::new(),
-        session: None,
-        kind: reco_core::EventKind::Custom,
-        item: None,
-        query: None,
-        price: None,
-        quantity: None,
-        currency: None,
-        payload: Vec::new().into(),
-    }
+    Event::new(id, reco_core::EventKind::Custom, "", received_at)
 }
 
 #[tokio::test]
