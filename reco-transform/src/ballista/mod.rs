@@ -33,7 +33,7 @@
 //! * **Rows in memory and raw tables**: the host reads them, once for all steps of the DAG, and writes them as
 //!   Parquet into `_staging` below the warehouse, at most [`stage_limit`](ClusterConfig::stage_limit) bytes
 //!   of each. They are deleted when their rows are gone and others are staged, and with the last clone of
-//!   the warehouse; what a host that was killed leaves there can be deleted while nothing runs.
+//!   the warehouse; what a host that was killed leaves there goes with a vacuum.
 //! * **Functions** by name: [`Functions`] is given to the cluster, the scheduler and the executors, and has
 //!   to be the same. The binaries that Ballista ships know none of ours and do not read our tables; a host
 //!   has its own, made of [`Scheduler`] and [`Executor`].

@@ -16,9 +16,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::files::{Location, ParquetFiles};
 use crate::error::Error;
-
-/// The folder of staged tables in a warehouse.
-const FOLDER: &str = "_staging";
+use crate::warehouse::STAGING;
 
 /// Tables that only the host can read, as files that executors can.
 ///
@@ -96,7 +94,7 @@ impl Staging {
         session: &SessionState,
         limit: usize,
     ) -> Result<Staged> {
-        let path = Path::from_iter([FOLDER, &format!("{name}-{}.parquet", new_instance_id())]);
+        let path = Path::from_iter([STAGING, &format!("{name}-{}.parquet", new_instance_id())]);
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
         let mut writer = AsyncArrowWriter::try_new(
             BufWriter::new(Arc::clone(&self.files), path.clone()),

@@ -42,6 +42,8 @@ pub use environment::{Contents, EnvironmentState, Made, PROD, PublishedTable};
 pub use runs::{RunCheck, RunRecord, RunRetention, RunStatus, RunTable};
 
 use self::environment::Environment;
+#[cfg(feature = "ballista")]
+pub(crate) use self::retention::STAGING;
 pub use self::retention::{Retention, Vacuumed};
 pub(crate) use self::storage::Target;
 use crate::engine;

@@ -1,8 +1,8 @@
 //! [`Retention`]: what is kept of what nobody is shown any more.
 //!
 //! A state of an environment names versions of tables. Whatever no kept state names, and no run may still
-//! be at work on, can go: whole tables of definitions that nobody uses, and files that only old versions
-//! have.
+//! be at work on, can go: whole tables of definitions that nobody uses, files that only old versions have, and
+//! rows that a run left for executors when it was killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use super::environment::{self, Environment};
 use super::{Warehouse, builds};
 use crate::error::{Error, Result};
+
+/// Where rows wait for the executors of a cluster; what is old there was left by a run that was killed.
+pub(crate) const STAGING: &str = "_staging";
 
 /// What [`Warehouse::vacuum`] keeps. The newest state of each environment is kept in any case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +124,10 @@ impl Warehouse {
             }
         }
         self.notes(oldest, &mut kept, &mut waste).await?;
+        let staged = self.files.list(Some(&Path::from(STAGING)));
+        let staged: Vec<ObjectMeta> = staged.try_collect().await.map_err(failed)?;
+        let is_old = |file: &ObjectMeta| modified(file) < oldest;
+        waste.files.extend(staged.into_iter().filter(is_old));
         for (location, files) in self.locations().await? {
             let is_old = |file: &ObjectMeta| modified(file) < oldest;
             match kept.get(&location) {

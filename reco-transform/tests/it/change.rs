@@ -295,6 +295,9 @@ async fn a_vacuum_removes_what_no_kept_state_names() {
         .await
         .unwrap();
     let dev = warehouse.create_environment("dev").await.unwrap();
+    // What a run on a cluster left there when it was killed.
+    let staged = object_store::path::Path::from("w/_staging/events.parquet");
+    store.put(&staged, "rows".into()).await.unwrap();
     let shown = async |warehouse: &Warehouse| rows(warehouse, "interactions").await;
     let (before, all) = (shown(&warehouse).await, files(&store).await);
     let now = Timestamp::from_second(253_402_300_000 / 2).unwrap();
@@ -313,6 +316,7 @@ async fn a_vacuum_removes_what_no_kept_state_names() {
     assert_eq!(files(&store).await, all);
     let vacuumed = warehouse.vacuum(&two, now).await.unwrap();
     assert_eq!(vacuumed, planned);
+    assert!(store.head(&staged).await.is_err());
     assert_eq!(vacuumed.n_states, 3);
     assert!(vacuumed.n_files > 0 && vacuumed.n_bytes > 0, "{vacuumed:?}");
     assert_eq!(

@@ -318,8 +318,8 @@ impl Step for Wants {
             if meets {
                 self.asks.wait().await;
             }
-            let memory = ctx.session().runtime_env().memory_pool.clone();
-            let held = MemoryConsumer::new(self.name).register(&memory);
+            let runtime = ctx.session().runtime_env();
+            let held = MemoryConsumer::new(self.name).register(&runtime.memory_pool);
             let outcome = held.try_grow(self.n_bytes);
             if meets {
                 self.has_asked.wait().await;
