@@ -2,18 +2,20 @@
 //! same matrices, whose ratio says what ranking costs.
 //!
 //! All threads of the current rayon pool work on both. The model is one of products, as prod2vec and the GRU
-//! are; nothing of a block of scores is kept.
+//! are; nothing of a block of scores is kept. `RECO_BENCH_QUERIES=1000000` runs both once at that size.
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a bench without its set-up measures nothing"
+    clippy::print_stdout,
+    reason = "a bench without its set-up measures nothing, and tells what it measured"
 )]
 
 use std::borrow::Cow;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Instant;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group};
 use rayon::prelude::*;
 use reco_core::{
     ItemIdx, Model, Ranking, Result, Session, SessionDataset, SessionEncoder, SessionEncoding,
@@ -200,5 +202,31 @@ fn evaluate(c: &mut Criterion) {
     group.finish();
 }
 
+/// Once each, at a size that takes minutes: ranking beside the bare product.
+fn whole(n_queries: usize) {
+    let n_items = 51_200;
+    let model = LikeLast::new(n_items);
+    let test = sessions(n_queries, n_items);
+    let metrics: [Metric; 2] = [Recall::at(20), Mrr::at(20)];
+    let begin = Instant::now();
+    multiply(&model.vectors, n_queries, 512);
+    let product = begin.elapsed().as_secs_f64();
+    let begin = Instant::now();
+    Protocol::default().rank(&model, &test, &metrics).unwrap();
+    let ranks = begin.elapsed().as_secs_f64();
+    println!(
+        "{n_queries} queries, {n_items} items: bare product {product:.1} s, ranks {ranks:.1} s, {:.0} % of its speed",
+        100.0 * product / ranks
+    );
+}
+
 criterion_group!(benches, evaluate);
-criterion_main!(benches);
+
+fn main() {
+    #[expect(clippy::disallowed_methods, reason = "a bench is the host")]
+    if let Ok(n_queries) = std::env::var("RECO_BENCH_QUERIES") {
+        return whole(n_queries.parse().unwrap());
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
