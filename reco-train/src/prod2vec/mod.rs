@@ -40,6 +40,8 @@ mod corpus;
 mod cosines;
 #[cfg(feature = "burn")]
 mod device;
+#[cfg(test)]
+mod gradients;
 mod hogwild;
 mod huffman;
 mod learner;
@@ -103,8 +105,8 @@ pub struct Prod2VecConfig {
     /// Whether the items of a skip-gram's window share their negatives and are learnt at once (`true`), or each
     /// has its own and they are learnt in turn, as in gensim (`false`). Default `true`: each example still has as
     /// many, drawn as before, but a window needs fewer rows, which is about twice as fast (pWord2Vec, arXiv
-    /// 1604.04661) and as good on the catalogues of shops. Turn it off for a handful of items, which learn less
-    /// from each other then. It is not gensim's.
+    /// 1604.04661) and as good on the catalogues of shops. With fewer than 32 items, which would learn less from
+    /// each other, none are shared. It is not gensim's.
     pub share_negatives: bool,
     /// Negatives are drawn in proportion to `count^ns_exponent`. Default 0.75, word2vec's.
     pub ns_exponent: f64,

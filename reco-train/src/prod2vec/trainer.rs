@@ -15,6 +15,10 @@ use crate::error::{Error, Result};
 use crate::rule::{self, within};
 use crate::trainer::{EpochReport, Trainer};
 
+/// With fewer items, windows share no negatives: on a circle of 6 or 12 items, of which a session walks six, items
+/// that share find up to a fifth fewer of the next ones; from 25 on, as many.
+const FEWEST_TO_SHARE: usize = 32;
+
 /// Fits [`Prod2Vec`] models.
 ///
 /// It reports the mean loss of an example: of an item of a window against its middle with its negatives
@@ -37,10 +41,8 @@ use crate::trainer::{EpochReport, Trainer};
 /// let data = builder.build()?;
 /// let split = Split::from_parts(data.clone(), data);
 ///
-/// // Six items are too few to share negatives.
 /// let config = Prod2VecConfig {
 ///     vector_size: 8,
-///     share_negatives: false,
 ///     sample: 0.0,
 ///     alpha: 0.1,
 ///     epochs: 20,
@@ -137,6 +139,11 @@ impl Trainer for Prod2VecTrainer {
         if let Some((earlier, _)) = earlier {
             initial.take_over(earlier, corpus.vocabulary());
         }
+        let enough = n_items >= FEWEST_TO_SHARE;
+        let kernel = &Prod2VecConfig {
+            share_negatives: config.share_negatives && enough,
+            ..config.clone()
+        };
         let weights = span.in_scope(|| {
             let mut observe = |epoch, loss: f64| {
                 if !loss.is_finite() {
@@ -153,10 +160,10 @@ impl Trainer for Prod2VecTrainer {
             };
             match &self.engine {
                 Engine::Cpu { threads } => {
-                    hogwild::fit(&corpus, config, *threads, initial, &mut observe)
+                    hogwild::fit(&corpus, kernel, *threads, initial, &mut observe)
                 }
                 #[cfg(feature = "burn")]
-                Engine::Burn(device) => device::fit(&corpus, config, device, initial, &mut observe),
+                Engine::Burn(device) => device::fit(&corpus, kernel, device, initial, &mut observe),
             }
         })?;
         let encoder = corpus.into_encoder();

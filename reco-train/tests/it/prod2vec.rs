@@ -203,6 +203,31 @@ fn the_burn_engine_gives_the_same_bytes_and_stops_when_told() {
     assert_ne!(stop_after(1), stop_after(2));
 }
 
+#[test]
+fn few_items_share_no_negatives() {
+    let vectors = |n_items: usize, share_negatives: bool| {
+        let walk = |start: usize| {
+            let items = (start..start + 5).map(|item| format!("i{}", item % n_items));
+            items.collect::<Vec<_>>().join(" ")
+        };
+        let sessions: Vec<String> = (0..n_items).map(walk).collect();
+        let sessions: Vec<&str> = sessions.iter().map(String::as_str).collect();
+        let data = shop::dataset(&sessions);
+        let config = Prod2VecConfig {
+            share_negatives,
+            ..config()
+        };
+        let (model, _) = fit(
+            &Split::from_parts(data.clone(), data),
+            config,
+            Engine::cpu(1),
+        );
+        model.vector("i0").unwrap().to_vec()
+    };
+    assert_eq!(vectors(31, true), vectors(31, false));
+    assert_ne!(vectors(32, true), vectors(32, false));
+}
+
 /// Runs on any adapter, a software one included.
 #[cfg(feature = "wgpu")]
 #[test]
