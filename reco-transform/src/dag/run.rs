@@ -25,7 +25,7 @@ pub struct DagRun {
 }
 
 impl DagRun {
-    /// A report on each table, in the order of [`Dag::tables`].
+    /// A report on each table, in the order of [`Dag::tables`](super::Dag::tables).
     #[must_use]
     pub fn reports(&self) -> &[TableReport] {
         &self.reports
