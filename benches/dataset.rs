@@ -44,7 +44,7 @@ fn fit(trainer: &impl Trainer, train: &TrainSet) {
         .unwrap();
 }
 
-/// MiB that were resident at most, where the system tells.
+/// What was resident at most, where the system tells.
 fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -182,21 +182,7 @@ impl Mapper {
 
 // An event to write over.
 fn blank() -> Event {
-    Event {
-        id: String::new(),
-        received_at: Timestamp::UNIX_EPOCH,
-        occurred_at: Timestamp::UNIX_EPOCH,
-        tenant: String::new(),
-        client: String::new(),
-        session: None,
-        kind: EventKind::Custom,
-        item: None,
-        query: None,
-        price: None,
-        quantity: None,
-        currency: None,
-        payload: Bytes::new(),
-    }
+    Event::new("", EventKind::Custom, "", Timestamp::UNIX_EPOCH)
 }
 
 // In the memory that the text has.

@@ -89,7 +89,7 @@ impl fmt::Display for TableStatus {
 /// Something that happens during a run.
 #[derive(Debug, Clone, Copy)]
 pub enum DagEvent<'a> {
-    /// A table is being made.
+    /// A table is being made; told again for one that ran out of memory beside others and is made alone.
     Started {
         /// The table.
         table: &'a str,

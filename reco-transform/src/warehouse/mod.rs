@@ -135,8 +135,8 @@ pub struct WarehouseConfig {
     /// DataFusion's: one a core.
     pub target_partitions: Option<NonZeroUsize>,
     /// How many steps run at once. Default 2, so that one computes while another writes its last file. Each
-    /// has all threads already, and all share the memory limit. One that runs out of memory beside others is
-    /// made once more by itself.
+    /// has all threads already, and all share the memory limit. Steps that read more rows than it holds, at 256
+    /// bytes each, are made in turn, and one that runs out of memory beside others once more by itself.
     pub n_concurrent_steps: NonZeroUsize,
     /// Where to spill. Default none, which is the system's folder for temporary files.
     pub spill_dir: Option<PathBuf>,

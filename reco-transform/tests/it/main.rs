@@ -12,6 +12,7 @@ mod build;
 mod catalog;
 mod change;
 mod columns;
+mod concurrency;
 mod dashboard;
 mod doomed;
 mod drift;

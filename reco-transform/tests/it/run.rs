@@ -2,20 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use reco_core::testing::{SyntheticShop, SyntheticShopConfig};
 use reco_core::{
     Event, Interaction, RawTable, Record, SessionEncoding, TimeWindow, Timestamp, async_trait,
 };
 use reco_transform::datafusion::error::{DataFusionError, Result as EngineResult};
-use reco_transform::datafusion::execution::memory_pool::MemoryConsumer;
 use reco_transform::datafusion::prelude::*;
 use reco_transform::{
     Dag, DagEvent, Deduplicate, Error, Materialization, MinSupport, Sessionize, Source, Step,
-    StepContext, TableStatus, Warehouse, WarehouseConfig, step_fn,
+    StepContext, TableStatus, Warehouse, step_fn,
 };
-use tokio::sync::Barrier;
 
 use crate::shop::{Log, ValuesExt, event, events, source, text};
 
@@ -246,187 +244,6 @@ async fn what_depends_on_a_failure_is_skipped_and_the_rest_goes_on() {
         refused("besides"),
         "the run has no table `besides`: it is not in the DAG; did you mean `beside`?"
     );
-}
-
-/// A step that waits until another is running too.
-#[derive(Debug)]
-struct Meets {
-    name: &'static str,
-    other: Arc<Barrier>,
-}
-
-#[async_trait]
-impl Step for Meets {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn inputs(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    async fn plan(&self, ctx: &StepContext<'_>) -> EngineResult<DataFrame> {
-        if !ctx.is_check() {
-            self.other.wait().await;
-        }
-        ctx.sql("select 1 as n").await
-    }
-}
-
-#[tokio::test]
-async fn steps_that_do_not_depend_on_each_other_run_at_once() {
-    let both = Arc::new(Barrier::new(2));
-    let dag = Dag::builder()
-        .step(Meets {
-            name: "left",
-            other: Arc::clone(&both),
-        })
-        .step(Meets {
-            name: "right",
-            other: both,
-        })
-        .build()
-        .unwrap();
-    dag.run(&Warehouse::in_memory()).await.unwrap();
-}
-
-/// A step that wants a part of the warehouse's memory for as long as it is planned.
-#[derive(Debug)]
-struct Wants {
-    name: &'static str,
-    n_bytes: usize,
-    n_attempts: Arc<AtomicUsize>,
-    /// Where steps meet before they ask.
-    asks: Arc<Barrier>,
-    /// Where they meet before they give it back.
-    has_asked: Arc<Barrier>,
-}
-
-#[async_trait]
-impl Step for Wants {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn inputs(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    async fn plan(&self, ctx: &StepContext<'_>) -> EngineResult<DataFrame> {
-        if !ctx.is_check() {
-            let meets = self.n_attempts.fetch_add(1, Ordering::SeqCst) == 0;
-            if meets {
-                self.asks.wait().await;
-            }
-            let runtime = ctx.session().runtime_env();
-            let held = MemoryConsumer::new(self.name).register(&runtime.memory_pool);
-            let outcome = held.try_grow(self.n_bytes);
-            if meets {
-                self.has_asked.wait().await;
-            }
-            outcome?;
-        }
-        ctx.sql("select 1 as n").await
-    }
-}
-
-#[tokio::test]
-async fn a_step_that_ran_out_of_memory_beside_another_is_made_alone() {
-    let check = async |megabytes: [usize; 2], expected: [&str; 2], n_attempts: usize| {
-        let (asks, has_asked) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
-        let attempts = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
-        let wants = |name, step: usize| Wants {
-            name,
-            n_bytes: megabytes[step] << 20,
-            n_attempts: Arc::clone(&attempts[step]),
-            asks: Arc::clone(&asks),
-            has_asked: Arc::clone(&has_asked),
-        };
-        let dag = Dag::builder()
-            .step(wants("left", 0))
-            .step(wants("right", 1))
-            .sql("sum", "select l.n + r.n as n from \"left\" l, \"right\" r")
-            .build()
-            .unwrap();
-        let warehouse = Warehouse::in_memory().with_config(WarehouseConfig {
-            memory_limit: 10 << 20,
-            ..WarehouseConfig::default()
-        });
-        let warehouse = warehouse.unwrap();
-        let run = match dag.run(&warehouse).await {
-            Ok(run) => run,
-            Err(Error::Incomplete { run, .. }) => *run,
-            Err(error) => panic!("{error}"),
-        };
-        let found = ["left", "right"].map(|step| run.report(step).unwrap().status.to_string());
-        assert_eq!(found, expected, "{megabytes:?}");
-        let found: usize = attempts.iter().map(|n| n.load(Ordering::SeqCst)).sum();
-        assert_eq!(found, n_attempts, "{megabytes:?}");
-    };
-    check([4, 4], ["built", "built"], 2).await;
-    check([6, 6], ["built", "built"], 3).await;
-    // What it wants is more than there is: it is tried once more, and no more than that.
-    check([6, 11], ["built", "failed"], 3).await;
-    check([11, 11], ["failed", "failed"], 4).await;
-}
-
-/// A step that says how many of its kind are planned at a time.
-#[derive(Debug)]
-struct Counted {
-    name: &'static str,
-    n_running: Arc<AtomicUsize>,
-    most: Arc<AtomicUsize>,
-}
-
-#[async_trait]
-impl Step for Counted {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn inputs(&self) -> Vec<String> {
-        vec!["view".to_owned()]
-    }
-
-    async fn plan(&self, ctx: &StepContext<'_>) -> EngineResult<DataFrame> {
-        if !ctx.is_check() {
-            let n_running = self.n_running.fetch_add(1, Ordering::SeqCst) + 1;
-            self.most.fetch_max(n_running, Ordering::SeqCst);
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            self.n_running.fetch_sub(1, Ordering::SeqCst);
-        }
-        ctx.table("view")
-    }
-}
-
-#[tokio::test]
-async fn steps_that_read_more_rows_than_fit_are_made_in_turn() {
-    let most_at_once = async |n_rows: usize| {
-        let (n_running, most) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
-        let counted = |name| Counted {
-            name,
-            n_running: Arc::clone(&n_running),
-            most: Arc::clone(&most),
-        };
-        let query = format!("select value as n from generate_series(1, {n_rows})");
-        let dag = Dag::builder()
-            .sql("rows", query)
-            .sql("view", "select n + 1 as n from rows")
-            .materialize("view", Materialization::View)
-            .step(counted("left"))
-            .step(counted("right"))
-            .build()
-            .unwrap();
-        let warehouse = Warehouse::in_memory().with_config(WarehouseConfig {
-            memory_limit: 1 << 20,
-            ..WarehouseConfig::default()
-        });
-        dag.run(&warehouse.unwrap()).await.unwrap();
-        most.load(Ordering::SeqCst)
-    };
-    // A row takes about 256 bytes.
-    assert_eq!(most_at_once(4_096).await, 2);
-    assert_eq!(most_at_once(4_097).await, 1);
 }
 
 #[tokio::test]
