@@ -7,7 +7,7 @@ use crate::rule::{self, MAX_EXPONENT, within};
 
 /// Draws items with a probability proportional to `count^exponent`, in constant time.
 ///
-/// It is Walker's alias table: one random number of 64 bits and one cache line a draw, where a
+/// It is Walker's alias table: one random number of 64 bits and one place of it a draw, where a
 /// cumulative table needs a binary search.
 /// Exponent 1 draws as the training data does, 0 draws evenly, 0.75 is word2vec's `ns_exponent`; below 0
 /// the rare items come more often.
@@ -35,12 +35,18 @@ pub struct NegativeSampler {
     slots: Vec<Slot>,
 }
 
-/// Slot `i` stands for item `i` for the first `keep` of 2³² draws that hit it, and for `alias` for the
-/// rest.
+/// A slot stands for `item` for the first `keep` of 2³² draws that hit it, and for `alias` for the rest.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     keep: u32,
+    item: u32,
     alias: u32,
+}
+
+/// Some items of a [`NegativeSampler`], to draw from.
+#[derive(Debug, Clone, Copy)]
+pub struct Negatives<'a> {
+    slots: &'a [Slot],
 }
 
 impl NegativeSampler {
@@ -72,23 +78,35 @@ impl NegativeSampler {
     /// One item.
     #[inline]
     pub fn draw(&self, rng: &mut impl Rng) -> u32 {
-        let random = rng.next_u64();
-        let (high, low) = (random >> 32, random & 0xFFFF_FFFF);
-        // A uniform slot without a division: `high / 2³² * n_slots`, rounded down.
-        let index = (high * self.slots.len() as u64) >> 32;
-        let (index, item) = (index as usize, index as u32);
-        let slot = self.slots[index];
-        if low < u64::from(slot.keep) {
-            item
-        } else {
-            slot.alias
-        }
+        self.all().draw(rng)
     }
 
     /// As many items as `drawn` has room for.
     pub fn fill(&self, rng: &mut impl Rng, drawn: &mut [u32]) {
-        for item in drawn {
-            *item = self.draw(rng);
+        self.all().fill(rng, drawn);
+    }
+
+    /// All items.
+    #[must_use]
+    pub fn all(&self) -> Negatives<'_> {
+        Negatives { slots: &self.slots }
+    }
+
+    /// One of `n_parts` parts that have few items in common: who draws from each of them as often draws all items
+    /// in proportion.
+    ///
+    /// The slots of an item follow one another, so that it is in one part, or in the few that its share spans.
+    ///
+    /// # Panics
+    ///
+    /// If `part` is not below `n_parts`, or there are fewer items than parts.
+    #[must_use]
+    pub fn part(&self, part: usize, n_parts: usize) -> Negatives<'_> {
+        let n_slots = self.slots.len();
+        assert!(part < n_parts && n_parts <= n_slots, "parts have items");
+        let border = |part: usize| n_slots * part / n_parts;
+        Negatives {
+            slots: &self.slots[border(part)..border(part + 1)],
         }
     }
 
@@ -96,6 +114,30 @@ impl NegativeSampler {
     #[must_use]
     pub const fn n_items(&self) -> usize {
         self.slots.len()
+    }
+}
+
+impl Negatives<'_> {
+    /// One item.
+    #[inline]
+    pub fn draw(self, rng: &mut impl Rng) -> u32 {
+        let random = rng.next_u64();
+        let (high, low) = (random >> 32, random & 0xFFFF_FFFF);
+        // A uniform slot without a division: `high / 2³² * n_slots`, rounded down.
+        let index = (high * self.slots.len() as u64) >> 32;
+        let slot = self.slots[index as usize];
+        if low < u64::from(slot.keep) {
+            slot.item
+        } else {
+            slot.alias
+        }
+    }
+
+    /// As many items as `drawn` has room for.
+    pub fn fill(self, rng: &mut impl Rng, drawn: &mut [u32]) {
+        for item in drawn {
+            *item = self.draw(rng);
+        }
     }
 }
 
@@ -119,30 +161,34 @@ fn weights(counts: &[u64], exponent: f64) -> Option<Vec<f64>> {
     Some(counts.iter().map(weight).collect())
 }
 
-/// Vose's method: each slot that is less than full is filled up from one that is more than full.
+/// Vose's method: each slot that is less than full is filled up from one that is more than full, until that is
+/// less than full itself. So the slots that an item has a share of follow one another.
 fn alias_slots(weights: &[f64], n_items: u32) -> Vec<Slot> {
     let mean = weights.iter().sum::<f64>() / f64::from(n_items);
     let mut share: Vec<f64> = weights.iter().map(|weight| weight / mean).collect();
-    // What rounding leaves over at the end is full.
-    let full = |item| Slot {
-        keep: u32::MAX,
-        alias: item,
-    };
-    let mut slots: Vec<Slot> = (0..n_items).map(full).collect();
+    let mut slots = Vec::with_capacity(weights.len());
     let (mut less, mut more): (Vec<u32>, Vec<u32>) =
         (0..n_items).partition(|&item| share[item as usize] < 1.0);
-    while let (Some(small), Some(&large)) = (less.pop(), more.last()) {
-        let (s, l) = (small as usize, large as usize);
-        slots[s] = Slot {
+    while let Some(&large) = more.last() {
+        let Some(item) = less.pop() else { break };
+        let (s, l) = (item as usize, large as usize);
+        slots.push(Slot {
             keep: part_of_32_bits(share[s]),
+            item,
             alias: large,
-        };
+        });
         share[l] -= 1.0 - share[s];
         if share[l] < 1.0 {
             more.pop();
             less.push(large);
         }
     }
+    // What rounding leaves over is full.
+    slots.extend(less.into_iter().chain(more).map(|item| Slot {
+        keep: u32::MAX,
+        item,
+        alias: item,
+    }));
     slots
 }
 
@@ -157,6 +203,8 @@ fn part_of_32_bits(share: f64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
     use rand::SeedableRng;
     use rand_xoshiro::Xoshiro256PlusPlus;
@@ -167,9 +215,9 @@ mod tests {
     fn probabilities(sampler: &NegativeSampler) -> Vec<f64> {
         let n = sampler.n_items();
         let mut probabilities = vec![0.0; n];
-        for (item, slot) in sampler.slots.iter().enumerate() {
+        for slot in &sampler.slots {
             let keep = f64::from(slot.keep) / f64::from(u32::MAX);
-            probabilities[item] += keep / n as f64;
+            probabilities[slot.item as usize] += keep / n as f64;
             probabilities[slot.alias as usize] += (1.0 - keep) / n as f64;
         }
         probabilities
@@ -204,6 +252,27 @@ mod tests {
             let total: f64 = counts.iter().map(power).sum();
             let expected: Vec<f64> = counts.iter().map(|count| power(count) / total).collect();
             check(&counts, exponent, &expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_the_whole_and_have_few_items_in_common(
+            counts in prop::collection::vec(0..1000_u64, 12..60),
+            n_parts in 1..5_usize,
+        ) {
+            prop_assume!(counts.iter().any(|&count| count > 0));
+            let sampler = NegativeSampler::new(&counts, 0.75).unwrap();
+            let parts: Vec<_> = (0..n_parts).map(|part| sampler.part(part, n_parts)).collect();
+            let n_slots: usize = parts.iter().map(|part| part.slots.len()).sum();
+            prop_assert_eq!(n_slots, counts.len());
+            let items = |part: &Negatives<'_>| -> HashSet<u32> {
+                part.slots.iter().flat_map(|slot| [slot.item, slot.alias]).collect()
+            };
+            for (before, after) in parts.iter().zip(&parts[1..]) {
+                let common = items(before).intersection(&items(after)).count();
+                prop_assert!(common <= 2, "{common} in common");
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use reco_core::{ItemId, ItemIdx, Session, SessionEncoder, TrainSet, Vocabulary};
 use super::huffman::HuffmanTree;
 use super::{KIND, Prod2VecConfig};
 use crate::error::{Error, Result};
-use crate::sampling::NegativeSampler;
+use crate::sampling::{NegativeSampler, Negatives};
 
 /// How many words share a learning rate and a generator. gensim's `batch_words` is 10,000; fewer let a small
 /// data set be divided among threads evenly.
@@ -103,8 +103,11 @@ impl Corpus {
         &self.jobs
     }
 
-    pub(super) const fn sampler(&self) -> &NegativeSampler {
-        &self.sampler
+    /// What a job of an epoch draws its negatives from: one of so many parts of them. The jobs next to each other
+    /// draw from different parts, and each draws from all in as many epochs.
+    pub(super) fn negatives(&self, job: &Job, epoch: u32, n_parts: usize) -> Negatives<'_> {
+        let turn = (job.idx + u64::from(epoch)) % n_parts as u64;
+        self.sampler.part(turn as usize, n_parts)
     }
 
     #[inline(always)]

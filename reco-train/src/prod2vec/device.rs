@@ -87,7 +87,7 @@ fn draw(corpus: &Corpus, config: &Prod2VecConfig, epoch: u32, drawn: &SyncSender
     let (mut plan, mut near) = (Plan::default(), Vec::new());
     for job in corpus.jobs() {
         batch.alpha = corpus.alpha(config, epoch, job);
-        plan.draw(corpus, job, config, epoch);
+        plan.draw(corpus, job, config, epoch, 1);
         for window in (0..plan.len()).filter_map(|place| plan.get(place)) {
             near.clear();
             near.extend(window.iter());

@@ -28,7 +28,7 @@ fn loss(corpus: &Corpus, config: &Prod2VecConfig, [vectors, outputs, nodes]: &Va
     let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
     let (mut loss, mut plan) = (0.0, Plan::default());
     for job in corpus.jobs() {
-        plan.draw(corpus, job, config, 1);
+        plan.draw(corpus, job, config, 1, 1);
         for window in (0..plan.len()).filter_map(|place| plan.get(place)) {
             for (example, near) in window.iter().enumerate() {
                 let hidden = row(vectors, near);

@@ -78,10 +78,10 @@ impl<'a, S: Simd> Learner<'a, S> {
         (self.n_examples, self.logistic.loss())
     }
 
-    /// Asks for the rows of a window.
+    /// Asks for the rows of a window, but for those that the window before it has asked for.
     #[inline(always)]
     pub(super) fn prefetch(&self, window: Window<'_>) {
-        for near in window.iter() {
+        for near in window.newcomers() {
             self.tables.input.row(near).prefetch();
         }
         if self.config.negative > 0 {

@@ -32,8 +32,8 @@
 //! On [`Engine::cpu(1)`](crate::Engine::cpu) and on the Burn device `flex`, the same data, configuration and
 //! seed give the same vectors.
 //! On several threads the CPU kernel learns without locks (Hogwild, arXiv 1106.5730): what is drawn is
-//! still the same, but threads meet in the rows that they write, and the vectors differ a little from run to
-//! run.
+//! still the same for as many threads, but they meet in the rows that they write, and the vectors differ a little
+//! from run to run.
 
 pub mod cold_start;
 mod corpus;
@@ -106,7 +106,8 @@ pub struct Prod2VecConfig {
     /// has its own and they are learnt in turn, as in gensim (`false`). Default `true`: each example still has as
     /// many, drawn as before, but a window needs fewer rows, which is about twice as fast (pWord2Vec, arXiv
     /// 1604.04661) and as good on the catalogues of shops. With fewer than 32 items, which would learn less from
-    /// each other, none are shared. It is not gensim's.
+    /// each other, none are shared. On several threads, each about 1,000 words then draw from a part of the items,
+    /// and from another in the next epoch, which keeps threads out of each other's rows. It is not gensim's.
     pub share_negatives: bool,
     /// Negatives are drawn in proportion to `count^ns_exponent`. Default 0.75, word2vec's.
     pub ns_exponent: f64,

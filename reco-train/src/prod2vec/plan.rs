@@ -8,6 +8,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::Prod2VecConfig;
 use super::corpus::{Corpus, Job};
+use crate::sampling::Negatives;
 
 /// The windows of a job and their negatives. It is filled again for each job, so that nothing is allocated on
 /// the way.
@@ -42,7 +43,17 @@ pub(super) struct Window<'a> {
 impl Plan {
     /// Draws a job of an epoch: for each session what is kept of it, then for each place the width of its
     /// window and its negatives.
-    pub(super) fn draw(&mut self, corpus: &Corpus, job: &Job, config: &Prod2VecConfig, epoch: u32) {
+    ///
+    /// `n_parts` is into how many parts the negatives are divided; a job draws from one of them.
+    pub(super) fn draw(
+        &mut self,
+        corpus: &Corpus,
+        job: &Job,
+        config: &Prod2VecConfig,
+        epoch: u32,
+        n_parts: usize,
+    ) {
+        let from = corpus.negatives(job, epoch, n_parts);
         let mut rng = job.generator(config.seed, epoch);
         self.words.clear();
         self.places.clear();
@@ -51,7 +62,7 @@ impl Plan {
             let first = self.words.len();
             corpus.extend_words(session, &mut rng, &mut self.words);
             for middle in first..self.words.len() {
-                self.draw_window(corpus, first, middle, config, &mut rng);
+                self.draw_window(from, first, middle, config, &mut rng);
             }
         }
     }
@@ -62,7 +73,7 @@ impl Plan {
     )]
     fn draw_window(
         &mut self,
-        corpus: &Corpus,
+        from: Negatives<'_>,
         first: usize,
         middle: usize,
         config: &Prod2VecConfig,
@@ -87,7 +98,7 @@ impl Plan {
         };
         self.negatives
             .resize(negatives + draws_of * config.negative, 0);
-        corpus.sampler().fill(rng, &mut self.negatives[negatives..]);
+        from.fill(rng, &mut self.negatives[negatives..]);
         self.places.push(Place {
             start: start as u32,
             middle: middle as u32,
@@ -126,6 +137,18 @@ impl<'a> Window<'a> {
         self.before.len() + self.after.len()
     }
 
+    /// The words near that the window before did not have, if both are as wide: the last one, or all of the first
+    /// window of a session.
+    #[inline(always)]
+    pub(super) fn newcomers(self) -> impl Iterator<Item = u32> + 'a {
+        let known = if self.before.is_empty() {
+            0
+        } else {
+            self.after.len().saturating_sub(1)
+        };
+        self.after[known..].iter().copied()
+    }
+
     /// The words near.
     #[inline(always)]
     pub(super) fn iter(self) -> impl Iterator<Item = u32> + 'a {
@@ -135,6 +158,8 @@ impl<'a> Window<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::super::corpus::tests::corpus;
     use super::*;
 
@@ -153,7 +178,7 @@ mod tests {
         let corpus = corpus(sessions, config).unwrap();
         let (mut windows, mut plan) = (Vec::new(), Plan::default());
         for job in corpus.jobs() {
-            plan.draw(&corpus, job, config, 1);
+            plan.draw(&corpus, job, config, 1, 1);
             for place in 0..plan.len() {
                 let window = plan.get(place).unwrap();
                 assert_eq!(window.len(), window.iter().count());
@@ -180,6 +205,47 @@ mod tests {
             ..each_its_own
         };
         assert_eq!(windows(&["a b c"], &cbow)[1].2, 5);
+    }
+
+    #[test]
+    fn windows_of_a_width_meet_each_word_once() {
+        let config = Prod2VecConfig {
+            window: 3,
+            ..config()
+        };
+        let corpus = corpus(&["a b c d e f g", "a b"], &config).unwrap();
+        let mut plan = Plan::default();
+        plan.draw(&corpus, &corpus.jobs()[0], &config, 1, 1);
+        let windows = (0..plan.len()).filter_map(|place| plan.get(place));
+        let met: Vec<Vec<u32>> = windows.map(|window| window.newcomers().collect()).collect();
+        let of_first = [
+            vec![1, 2, 3],
+            vec![4],
+            vec![5],
+            vec![6],
+            vec![6],
+            vec![6],
+            vec![],
+        ];
+        assert_eq!(met, [&of_first[..], &[vec![1], vec![]]].concat());
+    }
+
+    #[test]
+    fn jobs_side_by_side_draw_different_negatives_and_all_of_them_in_turn() {
+        let items: Vec<String> = (0..400).map(|item| item.to_string()).collect();
+        let sessions: Vec<String> = (0..50).map(|_| items.join(" ")).collect();
+        let sessions: Vec<&str> = sessions.iter().map(String::as_str).collect();
+        let corpus = corpus(&sessions, &config()).unwrap();
+        let mut plan = Plan::default();
+        let mut drawn = |job: usize, epoch| -> HashSet<u32> {
+            plan.draw(&corpus, &corpus.jobs()[job], &config(), epoch, 2);
+            plan.negatives.iter().copied().collect()
+        };
+        let (even, odd) = (drawn(0, 1), drawn(1, 1));
+        assert!(even.is_disjoint(&odd));
+        assert_eq!(even.union(&odd).count(), 400);
+        assert_eq!(drawn(2, 1), even);
+        assert_eq!(drawn(0, 2), odd);
     }
 
     #[test]

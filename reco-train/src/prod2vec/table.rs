@@ -52,9 +52,15 @@ impl Table {
 
     /// The rows without their padding: `[n_rows, dim]`.
     pub(super) fn into_rows(self) -> Vec<f32> {
-        let rows = self.lines.chunks_exact(self.n_lines);
-        rows.flat_map(|row| row.iter().flat_map(|line| line.0).take(self.dim))
-            .collect()
+        let mut values = Vec::with_capacity(self.lines.len() / self.n_lines * self.dim);
+        for row in self.lines.chunks_exact(self.n_lines) {
+            let end = values.len() + self.dim;
+            for line in row {
+                let n = Line::N.min(end - values.len());
+                values.extend_from_slice(&line.0[..n]);
+            }
+        }
+        values
     }
 
     /// A handle that threads can copy.

@@ -17,7 +17,7 @@ use crate::trainer::{EpochReport, Trainer};
 
 /// With fewer items, windows share no negatives: on a circle of 6 or 12 items, of which a session walks six, items
 /// that share find up to a fifth fewer of the next ones; from 25 on, as many.
-const FEWEST_TO_SHARE: usize = 32;
+pub(super) const FEWEST_TO_SHARE: usize = 32;
 
 /// Fits [`Prod2Vec`] models.
 ///
