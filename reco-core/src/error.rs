@@ -1,5 +1,7 @@
 //! What can go wrong at the joints, and the hint that comes with a misspelt name.
 
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::check::CheckReport;
@@ -89,6 +91,24 @@ pub enum Error {
     EmptyDataset {
         /// Which one: `data`, `train`, `validation` or `test`.
         part: &'static str,
+    },
+    /// A session came that is before the one read last, where sessions must come in the order of their ids.
+    #[error(
+        "session `{session}` came after session `{last}`: they must come in the order of their ids"
+    )]
+    UnsortedSessions {
+        /// The session that came.
+        session: String,
+        /// The one before it.
+        last: String,
+    },
+    /// A data set that is kept in files cannot be.
+    #[error("a file of the session data set in `{folder}` cannot be written or mapped")]
+    DatasetFile {
+        /// The folder of the files.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
     },
     /// A setting is not one that the configuration knows.
     #[error("unknown key `{key}` in the configuration of `{of}`{}", did_you_mean(.nearest.as_deref()))]

@@ -51,7 +51,7 @@ pub use record::{Record, project, project_to, timestamp_type};
 pub use registry::ModelRegistry;
 pub use session::{
     DataFingerprint, Interaction, Session, SessionDataset, SessionDatasetBuilder, SessionEncoder,
-    SessionEncoding, Split, TestSet, TrainSet, ValidationSet,
+    SessionEncoding, SortedDatasetBuilder, Split, TestSet, TrainSet, ValidationSet,
 };
 pub use sink::{Durability, EventSink, Receipt};
 pub use table::{RawTable, RecordBatchStream, TimeWindow};

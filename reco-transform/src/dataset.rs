@@ -1,7 +1,11 @@
 //! [`session_dataset`]: a table as the sessions that models are fitted on.
 
+use std::path::{Path, PathBuf};
+
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::error::{DataFusionError, Result as EngineResult};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, ident};
 use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
@@ -14,6 +18,10 @@ use crate::error::{Error, Result};
 /// Rows are sorted by session and time, then by `id` if there is such a column, then by item, and
 /// streamed: interactions at the same time come in the same order in every run. `table` names the rows
 /// in errors.
+///
+/// A data set that takes more memory than the engine of the frame has left is kept in files, in the folder that the
+/// engine spills to, and [mapped](SessionDataset::is_mapped): sorting and building it stay within the engine's memory
+/// limit, but for what the ids of the items take and 64 MiB.
 ///
 /// # Errors
 ///
@@ -56,13 +64,33 @@ pub async fn session_dataset(
             expected: timestamp_type().to_string(),
         }));
     }
+    let runtime = frame.task_ctx().runtime_env();
+    // What the engine has no room for goes to files.
+    let mut memory = Some(MemoryConsumer::new("session data set").register(&runtime.memory_pool));
     let sorted = in_order(frame, &names).map_err(failed)?;
     let mut batches = sorted.execute_stream().await.map_err(failed)?;
-    let mut builder = SessionDataset::builder(encoding);
+    let mut builder = SessionDataset::sorted_builder(encoding);
     while let Some(batch) = batches.try_next().await.map_err(failed)? {
         builder.push_batch(&batch).map_err(invalid)?;
+        // Twice, because what was read is put in order in the end.
+        let fits = |memory: &MemoryReservation| memory.try_resize(2 * builder.memory_size());
+        if memory.as_ref().is_some_and(|memory| fits(memory).is_err()) {
+            memory = None;
+            let folder = spill_folder(&runtime).map_err(failed)?;
+            tracing::info!(table, folder = %folder.display(), "the data set is kept in files");
+            builder.spill_to(&folder).map_err(invalid)?;
+        }
     }
     builder.build().map_err(invalid)
+}
+
+/// The folder that the engine spills to. Not the one that it makes there for itself, which is gone when it is.
+fn spill_folder(runtime: &RuntimeEnv) -> EngineResult<PathBuf> {
+    let file = runtime.disk_manager.create_tmp_file("session data set")?;
+    let folder = file.path().and_then(|file| file.parent()?.parent());
+    folder
+        .map(Path::to_path_buf)
+        .ok_or_else(|| DataFusionError::Execution("the engine spills to no folder".to_owned()))
 }
 
 /// The type of `occurred_at`, if it is there and no timestamp: a number would be taken for microseconds,

@@ -1,26 +1,24 @@
 //! [`SessionDatasetBuilder`]: interactions in any order into a data set.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::Arc;
-
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use jiff::Timestamp;
 
-use super::{Interaction, SessionDataset, SessionEncoder, SessionEncoding};
-use crate::error::{Error, Result};
+use super::numbers::Numbers;
+use super::{Interaction, SessionDataset, SessionEncoding, SortedDatasetBuilder};
+use crate::error::Result;
 use crate::record::project;
-use crate::vocabulary::{ItemIdx, Vocabulary};
+use crate::vocabulary::ItemIdx;
 
 /// Collects interactions, in any order, into a [`SessionDataset`].
 ///
-/// Holds 16 bytes an interaction, and each session and item id once.
+/// Holds 16 bytes an interaction, and each session and item id once. Where sessions come one after the other,
+/// [`SortedDatasetBuilder`] needs less.
 #[derive(Debug, Clone)]
 pub struct SessionDatasetBuilder {
     encoding: SessionEncoding,
-    sessions: HashMap<Box<str>, u32>,
-    items: HashMap<Box<str>, u32>,
+    sessions: Numbers,
+    items: Numbers,
     rows: Vec<Row>,
 }
 
@@ -35,8 +33,8 @@ impl SessionDatasetBuilder {
     pub(super) fn new(encoding: SessionEncoding) -> Self {
         Self {
             encoding,
-            sessions: HashMap::new(),
-            items: HashMap::new(),
+            sessions: Numbers::new("sessions"),
+            items: Numbers::new("items"),
             rows: Vec::new(),
         }
     }
@@ -45,7 +43,7 @@ impl SessionDatasetBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if there are 2³² sessions or items or more.
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) if there are 2³² sessions or items or more.
     pub fn push(&mut self, session: &str, item: &str, occurred_at: Timestamp) -> Result<()> {
         self.push_micros(session, item, occurred_at.as_microsecond())
     }
@@ -57,21 +55,15 @@ impl SessionDatasetBuilder {
     /// As [`Interaction::from_batch`](crate::Record::from_batch) and [`push`](Self::push).
     pub fn push_batch(&mut self, batch: &RecordBatch) -> Result<()> {
         let batch = project::<Interaction>(batch)?;
-        let sessions = batch.column(0).as_string::<i32>();
-        let items = batch.column(1).as_string::<i32>();
-        let times = batch.column(2).as_primitive::<TimestampMicrosecondType>();
-        for row in 0..batch.num_rows() {
-            self.push_micros(sessions.value(row), items.value(row), times.value(row))?;
-        }
-        Ok(())
+        for_each_row(&batch, |session, item, time| {
+            self.push_micros(session, item, time)
+        })
     }
 
     fn push_micros(&mut self, session: &str, item: &str, time: i64) -> Result<()> {
-        let session = intern(&mut self.sessions, session, "sessions")?;
-        let item = intern(&mut self.items, item, "items")?;
         self.rows.push(Row {
-            session,
-            item,
+            session: self.sessions.number(session)?,
+            item: self.items.number(item)?,
             time,
         });
         Ok(())
@@ -81,71 +73,38 @@ impl SessionDatasetBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyDataset`] if that is nothing.
+    /// [`Error::EmptyDataset`](crate::Error::EmptyDataset) if that is nothing.
     pub fn build(mut self) -> Result<SessionDataset> {
-        if self.rows.is_empty() {
-            return Err(Error::EmptyDataset { part: "data" });
-        }
-        let mut starts = vec![i64::MAX; self.sessions.len()];
-        for row in &self.rows {
-            let start = &mut starts[row.session as usize];
-            *start = (*start).min(row.time);
-        }
-        let mut by_start: Vec<(i64, &str, u32)> = self
-            .sessions
-            .iter()
-            .map(|(id, &s)| (starts[s as usize], &**id, s))
-            .collect();
-        by_start.sort_unstable();
-        let mut order = vec![0_u32; by_start.len()];
-        for (position, (_, _, session)) in (0_u32..).zip(&by_start) {
+        let by_id = self.sessions.sorted();
+        let mut order = vec![0_u32; by_id.len()];
+        for (position, (_, session)) in (0_u32..).zip(&by_id) {
             order[*session as usize] = position;
         }
         // Stable: rows of one session with equal times stay as they were pushed.
         self.rows
             .sort_by_key(|row| (order[row.session as usize], row.time));
-
-        let mut by_id: Vec<(&str, u32)> =
-            self.items.iter().map(|(id, &item)| (&**id, item)).collect();
-        by_id.sort_unstable();
-        let all = Vocabulary::from_counts(by_id.iter().map(|&(id, _)| (id, 0)))?;
-        let mut position = vec![ItemIdx(0); by_id.len()];
-        for (idx, (_, item)) in (0_u32..).zip(&by_id) {
-            position[*item as usize] = ItemIdx(idx);
-        }
-        let (mut offsets, mut items, mut times) = (vec![0], Vec::new(), Vec::new());
-        for session in self.rows.chunk_by(|a, b| a.session == b.session) {
-            let positions = session.iter().map(|row| Some(position[row.item as usize]));
-            for (place, item) in self.encoding.apply(positions) {
-                items.push(item);
-                times.push(session[place].time);
+        let mut sorted = SortedDatasetBuilder::of_items(self.encoding, self.items);
+        let sessions = self.rows.chunk_by(|a, b| a.session == b.session);
+        for ((id, _), rows) in by_id.iter().zip(sessions) {
+            sorted.open_session(id)?;
+            for row in rows {
+                sorted.push_numbered(ItemIdx(row.item), row.time);
             }
-            offsets.push(items.len());
         }
-        let encoder = SessionEncoder::new(self.encoding, Arc::new(all))?;
-        // Counts are those of the encoded sessions.
-        SessionDataset {
-            encoder,
-            offsets,
-            items,
-            times,
-        }
-        .select(|_| true)
+        sorted.build()
     }
 }
 
-fn intern(ids: &mut HashMap<Box<str>, u32>, id: &str, what: &str) -> Result<u32> {
-    if let Some(&number) = ids.get(id) {
-        return Ok(number);
-    }
-    let number = u32::try_from(ids.len()).map_err(|_| Error::InvalidConfig {
-        of: "session data set".to_owned(),
-        reason: format!("more {what} than a 32-bit index can name"),
-    })?;
-    match ids.entry(id.into()) {
-        Entry::Occupied(entry) => Ok(*entry.get()),
-        Entry::Vacant(entry) => Ok(*entry.insert(number)),
-    }
+/// The session, the item and the time in microseconds of each row of a batch of [`Interaction`]s.
+pub(super) fn for_each_row(
+    batch: &RecordBatch,
+    mut each: impl FnMut(&str, &str, i64) -> Result<()>,
+) -> Result<()> {
+    let sessions = batch.column(0).as_string::<i32>();
+    let items = batch.column(1).as_string::<i32>();
+    let times = batch.column(2).as_primitive::<TimestampMicrosecondType>();
+    (0..batch.num_rows())
+        .try_for_each(|row| each(sessions.value(row), items.value(row), times.value(row)))
 }
 
 #[cfg(test)]
@@ -215,6 +174,19 @@ mod tests {
     }
 
     #[test]
+    fn sessions_out_of_order_are_refused_and_not_taken() {
+        let mut sorted = SessionDataset::sorted_builder(SessionEncoding::default());
+        let mut push = |session, item| sorted.push(session, item, Timestamp::UNIX_EPOCH);
+        push("b", "x").unwrap();
+        let error = push("a", "y").unwrap_err();
+        let expected =
+            "session `a` came after session `b`: they must come in the order of their ids";
+        assert_eq!(error.to_string(), expected);
+        push("b", "z").unwrap();
+        assert_eq!(names(&sorted.build().unwrap()), [["x", "z"]]);
+    }
+
+    #[test]
     fn nothing_is_an_error() {
         let error = SessionDataset::builder(SessionEncoding::default())
             .build()
@@ -222,7 +194,59 @@ mod tests {
         assert_eq!(error.to_string(), "the data set holds no session");
     }
 
+    /// What a data set holds, in words.
+    fn content(dataset: &SessionDataset) -> (Vec<Vec<&str>>, Vec<&[i64]>, &[u64]) {
+        let times = (0..dataset.n_sessions()).map(|session| dataset.times(session));
+        (
+            names(dataset),
+            times.collect(),
+            dataset.vocabulary().counts(),
+        )
+    }
+
     proptest! {
+        #[test]
+        fn sessions_in_files_are_those_in_memory(
+            rows in prop::collection::vec((0..9_u8, 0..6_u8, 0..5_i64), 1..60),
+            spill_at in 0..60_usize,
+            collapse_repeats: bool,
+        ) {
+            let mut rows: Vec<(String, String, i64)> = rows
+                .into_iter()
+                .map(|(session, item, second)| (session.to_string(), item.to_string(), second))
+                .collect();
+            rows.sort_by(|a, b| a.0.cmp(&b.0));
+            let folder = tempfile::tempdir().unwrap();
+            let encoding = SessionEncoding { collapse_repeats, ..SessionEncoding::default() };
+            let mut sorted = SessionDataset::sorted_builder(encoding);
+            sorted.runs().set_run_bytes(100);
+            for (place, (session, item, second)) in rows.iter().enumerate() {
+                if place == spill_at {
+                    sorted.spill_to(folder.path()).unwrap();
+                }
+                sorted.push(session, item, Timestamp::from_second(*second).unwrap()).unwrap();
+            }
+            let found = sorted.build().unwrap();
+            let mut rows: Vec<(&str, &str, i64)> =
+                rows.iter().map(|(session, item, second)| (&**session, &**item, *second)).collect();
+            let expected = build(&rows, collapse_repeats);
+            prop_assert_eq!(found.is_mapped(), spill_at < rows.len());
+            prop_assert_eq!(content(&found), content(&expected));
+            // Sessions may come in any order where nothing is promised.
+            rows.sort_by_key(|(session, _, _)| session.len().wrapping_sub(session.as_bytes()[0].into()));
+            let shuffled = build(&rows, collapse_repeats);
+            prop_assert_eq!(content(&shuffled), content(&expected));
+            // So are their parts.
+            match (found.of_at_least(2), expected.of_at_least(2)) {
+                (Ok(found), Ok(expected)) => {
+                    prop_assert_eq!(found.is_mapped(), spill_at < rows.len());
+                    prop_assert_eq!(content(&found), content(&expected));
+                    prop_assert_eq!(found.fingerprint(), expected.fingerprint());
+                }
+                (found, expected) => prop_assert!(found.is_err() && expected.is_err()),
+            }
+        }
+
         #[test]
         fn each_interaction_is_in_exactly_one_session(
             rows in prop::collection::vec((0..5_u8, 0..6_u8, 0..100_i64), 1..60),

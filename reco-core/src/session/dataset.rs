@@ -1,8 +1,14 @@
 //! [`SessionDataset`]: all sessions of a table as offsets and item positions.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Session, SessionDatasetBuilder, SessionEncoder, SessionEncoding};
+use arrow::buffer::ScalarBuffer;
+
+use super::column::{Columns, Storage};
+use super::{
+    Session, SessionDatasetBuilder, SessionEncoder, SessionEncoding, SortedDatasetBuilder,
+};
 use crate::error::{Error, Result};
 use crate::vocabulary::{ItemIdx, Vocabulary};
 
@@ -11,6 +17,10 @@ use crate::vocabulary::{ItemIdx, Vocabulary};
 /// Sessions are ordered by the time of their first interaction, ties by session id; interactions of
 /// a session by time, ties in the order they were pushed.
 /// There is no session without an interaction, and no item in the vocabulary without one.
+///
+/// It takes 12 bytes an interaction and 8 a session, which are in memory or, if a builder
+/// [was told so](SortedDatasetBuilder::spill_to), in files that the system maps into memory: such a set may be
+/// larger than it. Parts of it, as of a split, are kept as it is. Cloning is cheap and shares.
 ///
 /// # Examples
 ///
@@ -31,11 +41,12 @@ use crate::vocabulary::{ItemIdx, Vocabulary};
 #[derive(Debug, Clone)]
 pub struct SessionDataset {
     pub(super) encoder: SessionEncoder,
+    pub(super) storage: Storage,
     /// Session `s` is `items[offsets[s]..offsets[s + 1]]`.
-    pub(super) offsets: Vec<usize>,
-    pub(super) items: Vec<ItemIdx>,
+    pub(super) offsets: ScalarBuffer<u64>,
+    pub(super) items: ScalarBuffer<u32>,
     /// Time of each interaction, in microseconds since 1970.
-    pub(super) times: Vec<i64>,
+    pub(super) times: ScalarBuffer<i64>,
 }
 
 impl SessionDataset {
@@ -45,15 +56,27 @@ impl SessionDataset {
         SessionDatasetBuilder::new(encoding)
     }
 
+    /// Collects interactions that come session by session, into a data set of any size.
+    #[must_use]
+    pub fn sorted_builder(encoding: SessionEncoding) -> SortedDatasetBuilder {
+        SortedDatasetBuilder::new(encoding)
+    }
+
+    /// Whether it is in files that the system maps into memory.
+    #[must_use]
+    pub const fn is_mapped(&self) -> bool {
+        matches!(self.storage, Storage::Files(_))
+    }
+
     /// How many sessions there are.
     #[must_use]
-    pub const fn n_sessions(&self) -> usize {
+    pub fn n_sessions(&self) -> usize {
         self.offsets.len() - 1
     }
 
     /// How many interactions there are in all sessions.
     #[must_use]
-    pub const fn n_interactions(&self) -> usize {
+    pub fn n_interactions(&self) -> usize {
         self.items.len()
     }
 
@@ -76,7 +99,7 @@ impl SessionDataset {
     /// If `session` is not below [`n_sessions`](Self::n_sessions).
     #[must_use]
     pub fn session(&self, session: usize) -> &[ItemIdx] {
-        &self.items[self.offsets[session]..self.offsets[session + 1]]
+        &self.items()[self.range(session)]
     }
 
     /// A session as the shop names its items: what a model is asked with.
@@ -97,19 +120,29 @@ impl SessionDataset {
     pub fn sessions(&self) -> impl ExactSizeIterator<Item = &[ItemIdx]> {
         self.offsets
             .windows(2)
-            .map(|bounds| &self.items[bounds[0]..bounds[1]])
+            .map(|bounds| &self.items()[range(bounds)])
     }
 
     /// Where each session starts in [`items`](Self::items), and one more for the end of the last.
     #[must_use]
-    pub fn offsets(&self) -> &[usize] {
+    pub fn offsets(&self) -> &[u64] {
         &self.offsets
     }
 
     /// The items of all sessions, one session after the other.
     #[must_use]
     pub fn items(&self) -> &[ItemIdx] {
-        &self.items
+        bytemuck::cast_slice(&self.items)
+    }
+
+    /// Where a session is in [`items`](Self::items).
+    ///
+    /// # Panics
+    ///
+    /// If `session` is not below [`n_sessions`](Self::n_sessions).
+    #[must_use]
+    pub fn range(&self, session: usize) -> Range<usize> {
+        range(&self.offsets[session..session + 2])
     }
 
     /// The times of a session's interactions, in microseconds since 1970.
@@ -119,7 +152,7 @@ impl SessionDataset {
     /// If `session` is not below [`n_sessions`](Self::n_sessions).
     #[must_use]
     pub fn times(&self, session: usize) -> &[i64] {
-        &self.times[self.offsets[session]..self.offsets[session + 1]]
+        &self.times[self.range(session)]
     }
 
     /// The sessions of at least so many interactions, with a vocabulary of their own items.
@@ -128,7 +161,11 @@ impl SessionDataset {
     ///
     /// [`Error::EmptyDataset`] if there is none.
     pub fn of_at_least(&self, n_interactions: usize) -> Result<Self> {
-        let long = self.select(|session| self.session(session).len() >= n_interactions)?;
+        let is_long = |session| self.range(session).len() >= n_interactions;
+        if (0..self.n_sessions()).all(is_long) {
+            return Ok(self.clone());
+        }
+        let long = self.select(is_long)?;
         if long.n_sessions() == 0 {
             return Err(Error::EmptyDataset { part: "data" });
         }
@@ -137,49 +174,32 @@ impl SessionDataset {
 
     /// The sessions for which `keep` says so, with a vocabulary of their own items.
     pub(super) fn select(&self, keep: impl Fn(usize) -> bool) -> Result<Self> {
-        let kept: Vec<usize> = (0..self.n_sessions())
-            .filter(|&session| keep(session))
-            .collect();
+        let kept = || (0..self.n_sessions()).filter(|&session| keep(session));
         let mut counts = vec![0_u64; self.vocabulary().len()];
-        for &session in &kept {
-            self.session(session)
-                .iter()
-                .for_each(|item| counts[item.get()] += 1);
+        for item in kept().flat_map(|session| self.session(session)) {
+            counts[item.get()] += 1;
         }
-        let seen = self
-            .vocabulary()
-            .items()
-            .iter()
-            .zip(&counts)
-            .filter(|(_, count)| **count > 0);
+        let seen = self.vocabulary().items().iter().zip(&counts);
+        let seen = seen.filter(|(_, count)| **count > 0);
         let vocabulary = Vocabulary::from_counts(seen.map(|(item, &count)| (item.clone(), count)))?;
         // Both vocabularies are ordered by id, so positions only close up.
         let mut next = 0;
-        let renumbered: Vec<u32> = counts
-            .iter()
-            .map(|&count| {
-                let idx = next;
-                next += u32::from(count > 0);
-                idx
-            })
-            .collect();
-        let mut offsets = vec![0];
-        let (mut items, mut times) = (Vec::new(), Vec::new());
-        for &session in &kept {
-            items.extend(
-                self.session(session)
-                    .iter()
-                    .map(|item| ItemIdx(renumbered[item.get()])),
-            );
-            times.extend_from_slice(self.times(session));
-            offsets.push(items.len());
+        let position = |&count: &u64| {
+            let position = next;
+            next += u32::from(count > 0);
+            position
+        };
+        let positions: Vec<u32> = counts.iter().map(position).collect();
+        let mut columns = Columns::new(&self.storage)?;
+        for session in kept() {
+            columns.push(self.session(session), &positions, self.times(session))?;
         }
         let encoder = SessionEncoder::new(self.encoder.encoding(), Arc::new(vocabulary))?;
-        Ok(Self {
-            encoder,
-            offsets,
-            items,
-            times,
-        })
+        columns.into_dataset(encoder)
     }
+}
+
+fn range(bounds: &[u64]) -> Range<usize> {
+    let [start, end] = [bounds[0], bounds[1]].map(|bound| bound as usize);
+    start..end
 }

@@ -54,7 +54,7 @@ impl SessionEncoding {
 
     /// What a session of positions (`None`: not in the vocabulary) is to a model: each item that
     /// is kept, with its place in the session.
-    pub(crate) fn apply(
+    pub fn apply(
         self,
         items: impl Iterator<Item = Option<ItemIdx>>,
     ) -> impl Iterator<Item = (usize, ItemIdx)> {

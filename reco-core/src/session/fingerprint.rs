@@ -43,10 +43,10 @@ impl SessionDataset {
         };
         self.offsets
             .iter()
-            .for_each(|&offset| write(offset as u64, &mut digest));
+            .for_each(|&offset| write(offset, &mut digest));
         self.items
             .iter()
-            .for_each(|item| write(u64::from(item.0), &mut digest));
+            .for_each(|item| write(u64::from(*item), &mut digest));
         digest.update(&bytes);
         DataFingerprint {
             n_sessions: self.n_sessions() as u64,

@@ -9,10 +9,14 @@
 //! * [`Split`]: a data set cut in time into [`TrainSet`], [`ValidationSet`] and [`TestSet`].
 
 mod builder;
+mod column;
 mod dataset;
 mod encoding;
 mod fingerprint;
 mod interaction;
+mod numbers;
+mod runs;
+mod sorted;
 mod split;
 
 pub use builder::SessionDatasetBuilder;
@@ -20,6 +24,7 @@ pub use dataset::SessionDataset;
 pub use encoding::{SessionEncoder, SessionEncoding};
 pub use fingerprint::DataFingerprint;
 pub use interaction::Interaction;
+pub use sorted::SortedDatasetBuilder;
 pub use split::{Split, TestSet, TrainSet, ValidationSet};
 
 use crate::vocabulary::ItemId;

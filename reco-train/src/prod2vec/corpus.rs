@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use reco_core::{ItemId, ItemIdx, Session, SessionEncoder, TrainSet, Vocabulary};
+use reco_core::{ItemId, ItemIdx, SessionEncoder, TrainSet, Vocabulary};
 
 use super::huffman::HuffmanTree;
 use super::{KIND, Prod2VecConfig};
@@ -19,16 +19,23 @@ const WORDS_PER_JOB: usize = 1_000;
 /// The sessions in the model's own vocabulary. An interaction is a word.
 #[derive(Debug)]
 pub(super) struct Corpus {
+    sessions: Sessions,
     encoder: SessionEncoder,
-    /// Session `s` is `words[offsets[s]..offsets[s + 1]]`.
-    offsets: Vec<usize>,
-    words: Vec<u32>,
+    n_words: usize,
     /// An item stays in its place if 32 random bits are at most this; empty if all stay.
     keep: Vec<u32>,
     sampler: NegativeSampler,
     /// The codes of hierarchical softmax, if there is one.
     tree: Option<HuffmanTree>,
     jobs: Vec<Job>,
+}
+
+/// The sessions, of which no copy is made.
+#[derive(Debug)]
+struct Sessions {
+    train: TrainSet,
+    /// The position of each item of the training set in the vocabulary, if it is there; empty if they are the same.
+    positions: Vec<Option<ItemIdx>>,
 }
 
 /// Sessions that share a learning rate and a generator, so that what is drawn does not depend on which
@@ -59,31 +66,33 @@ impl Corpus {
         let earlier = earlier.iter().map(|item| (item.clone(), 0));
         let vocabulary = Vocabulary::from_counts(kept.chain(earlier))?;
         let encoder = SessionEncoder::new(train.encoder().encoding(), Arc::new(vocabulary))?;
-        let (offsets, words) = if encoder.vocabulary().items() == all.items() {
-            (
-                train.offsets().to_vec(),
-                train.items().iter().map(|item| item.0).collect(),
-            )
+        let own = encoder.vocabulary();
+        let positions = if own.items() == all.items() {
+            Vec::new()
         } else {
-            encode_again(train, &encoder)
+            let items = all.items().iter();
+            items.map(|item| own.idx(item.as_str())).collect()
         };
-        if offsets.windows(2).all(|bounds| bounds[1] - bounds[0] < 2) {
+        let sessions = Sessions {
+            train: train.clone(),
+            positions,
+        };
+        let (jobs, n_words) = sessions.jobs().ok_or_else(|| {
             let min_count = config.min_count;
             let reason = format!("no session has two items of a count of {min_count} or more");
-            return Err(Error::NothingToLearn {
+            Error::NothingToLearn {
                 model: KIND,
                 reason,
-            });
-        }
+            }
+        })?;
         let counts = encoder.vocabulary().counts();
         let keep = keep_thresholds(counts, config.sample);
         let sampler = NegativeSampler::new(counts, config.ns_exponent)?;
         let tree = config.hs.then(|| HuffmanTree::new(counts));
-        let jobs = jobs(&offsets);
         Ok(Self {
+            sessions,
             encoder,
-            offsets,
-            words,
+            n_words,
             keep,
             sampler,
             tree,
@@ -96,7 +105,7 @@ impl Corpus {
     }
 
     pub(super) const fn n_words(&self) -> usize {
-        self.words.len()
+        self.n_words
     }
 
     pub(super) fn jobs(&self) -> &[Job] {
@@ -129,7 +138,7 @@ impl Corpus {
         reason = "a share of the work, not a count"
     )]
     pub(super) fn alpha(&self, config: &Prod2VecConfig, epoch: u32, job: &Job) -> f32 {
-        let within = job.n_words_before as f64 / self.words.len() as f64;
+        let within = job.n_words_before as f64 / self.n_words as f64;
         config.alpha_at((f64::from(epoch - 1) + within) / f64::from(config.epochs))
     }
 
@@ -140,13 +149,49 @@ impl Corpus {
         rng: &mut Xoshiro256PlusPlus,
         words: &mut Vec<u32>,
     ) {
-        let all = &self.words[self.offsets[session]..self.offsets[session + 1]];
-        if self.keep.is_empty() {
-            words.extend_from_slice(all);
+        self.sessions.words(session, |word| {
+            if self.keep.is_empty() || self.keep[word as usize] >= rng.next_u32() {
+                words.push(word);
+            }
+        });
+    }
+}
+
+impl Sessions {
+    /// The words of a session.
+    fn words(&self, session: usize, each: impl FnMut(u32)) {
+        let items = self.train.session(session).iter();
+        if self.positions.is_empty() {
+            items.map(|item| item.0).for_each(each);
         } else {
-            let keeps = |word: &&u32| self.keep[**word as usize] >= rng.next_u32();
-            words.extend(all.iter().filter(keeps));
+            let positions = items.map(|item| self.positions[item.get()]);
+            let encoding = self.train.encoder().encoding();
+            let words = encoding.apply(positions);
+            words.map(|(_, word)| word.0).for_each(each);
         }
+    }
+
+    /// The jobs, and how many words they have; none if no session has two words, without which nothing can be
+    /// learnt.
+    fn jobs(&self) -> Option<(Vec<Job>, usize)> {
+        let (mut jobs, mut first, mut n_words_before) = (Vec::new(), 0, 0);
+        let (mut n_words, mut has_pair) = (0, false);
+        let n_sessions = self.train.n_sessions();
+        for session in 0..n_sessions {
+            let before = n_words;
+            self.words(session, |_| n_words += 1);
+            has_pair |= n_words - before >= 2;
+            let end = session + 1;
+            if n_words - n_words_before >= WORDS_PER_JOB || end == n_sessions {
+                jobs.push(Job {
+                    sessions: first..end,
+                    n_words_before,
+                    idx: jobs.len() as u64,
+                });
+                (first, n_words_before) = (end, n_words);
+            }
+        }
+        has_pair.then_some((jobs, n_words))
     }
 }
 
@@ -163,36 +208,6 @@ impl Job {
         let job = (self.idx + 1).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         Xoshiro256PlusPlus::seed_from_u64(seed ^ epoch.rotate_left(17) ^ job)
     }
-}
-
-fn encode_again(train: &TrainSet, encoder: &SessionEncoder) -> (Vec<usize>, Vec<u32>) {
-    let id = |item: &ItemIdx| train.vocabulary().item(*item).clone();
-    let (mut offsets, mut words) = (vec![0], Vec::with_capacity(train.n_interactions()));
-    for session in train.sessions() {
-        let session: Session = session.iter().map(id).collect();
-        words.extend(encoder.encode(&session).iter().map(|item| item.0));
-        offsets.push(words.len());
-    }
-    (offsets, words)
-}
-
-fn jobs(offsets: &[usize]) -> Vec<Job> {
-    let (mut jobs, mut first) = (Vec::new(), 0);
-    let n_sessions = offsets.len() - 1;
-    for (idx, _) in (0_u64..).zip(0..n_sessions) {
-        let full = |end: &usize| offsets[*end] - offsets[first] >= WORDS_PER_JOB;
-        let end = (first + 1..n_sessions).find(full).unwrap_or(n_sessions);
-        jobs.push(Job {
-            sessions: first..end,
-            n_words_before: offsets[first],
-            idx,
-        });
-        first = end;
-        if first == n_sessions {
-            break;
-        }
-    }
-    jobs
 }
 
 /// word2vec's subsampling: an item of count `n` stays with probability `(√(n / t) + 1) · t / n`, where
@@ -258,10 +273,26 @@ pub(super) mod tests {
 
     #[test]
     fn jobs_cover_each_session_once_in_order() {
-        let offsets: Vec<usize> = (0..=250).map(|session| session * 10).collect();
-        let jobs = jobs(&offsets);
-        let sessions: Vec<_> = jobs.iter().map(|job| job.sessions.clone()).collect();
-        assert_eq!(sessions, [0..100, 100..200, 200..250]);
-        assert_eq!(jobs[2].n_words_before, 2_000);
+        let sessions = vec!["a b c d e f g h i j"; 250];
+        let corpus = corpus(&sessions, &Prod2VecConfig::default()).unwrap();
+        let jobs: Vec<_> = corpus.jobs.iter().map(|job| job.sessions.clone()).collect();
+        assert_eq!(jobs, [0..100, 100..200, 200..250]);
+        assert_eq!(corpus.jobs[2].n_words_before, 2_000);
+        assert_eq!(corpus.n_words(), 2_500);
+    }
+
+    #[test]
+    fn sessions_are_encoded_again_without_rare_items() {
+        let config = Prod2VecConfig {
+            min_count: 2,
+            sample: 0.0,
+            ..Default::default()
+        };
+        let corpus = corpus(&["b x c", "y", "c b"], &config).unwrap();
+        let mut words = Vec::new();
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        (0..3).for_each(|session| corpus.extend_words(session, &mut rng, &mut words));
+        assert_eq!(words, [0, 1, 1, 0]);
+        assert_eq!(corpus.n_words(), 4);
     }
 }

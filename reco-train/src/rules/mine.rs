@@ -1,5 +1,7 @@
 //! Counting rules, one item at a time.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use reco_core::{ItemIdx, SessionDataset};
 
@@ -86,8 +88,11 @@ fn places_of_items(sessions: &SessionDataset) -> (Vec<usize>, Vec<usize>) {
 
 /// Counts what comes after a place in its session, and what comes before it if asked.
 fn add_neighbours(sessions: &SessionDataset, place: usize, config: &RulesConfig, sums: &mut Sums) {
-    let session = sessions.offsets().partition_point(|&start| start <= place) - 1;
-    let [start, end] = [sessions.offsets()[session], sessions.offsets()[session + 1]];
+    let session = sessions
+        .offsets()
+        .partition_point(|&start| start <= place as u64)
+        - 1;
+    let Range { start, end } = sessions.range(session);
     let items = sessions.items();
     let limit = if config.steps == 0 {
         usize::MAX

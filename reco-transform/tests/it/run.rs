@@ -12,7 +12,7 @@ use reco_transform::datafusion::error::{DataFusionError, Result as EngineResult}
 use reco_transform::datafusion::prelude::*;
 use reco_transform::{
     Dag, DagEvent, Deduplicate, Error, Materialization, MinSupport, Sessionize, Source, Step,
-    StepContext, TableStatus, Warehouse, step_fn,
+    StepContext, TableStatus, Warehouse, WarehouseConfig, step_fn,
 };
 
 use crate::shop::{Log, ValuesExt, event, events, source, text};
@@ -88,6 +88,41 @@ async fn the_same_events_in_another_order_make_the_same_data() {
         fingerprints.push(run.dataset("interactions").await.unwrap().fingerprint());
     }
     assert_eq!(fingerprints[0], fingerprints[1]);
+}
+
+#[tokio::test]
+async fn a_data_set_that_does_not_fit_is_kept_in_files_and_is_the_same() {
+    let query = "select concat('session-', lpad(cast(value * 7919 % 500000 / 5 as varchar), 6, '0')) as session_id,
+                        concat('sku-', cast(value * 104729 % 3001 as varchar)) as item_id,
+                        to_timestamp_micros(value * 7919 % 500000) as occurred_at
+                 from generate_series(1, 500000)";
+    let dag = Dag::builder()
+        .sql("interactions", query)
+        .materialize("interactions", Materialization::View)
+        .build()
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut found = Vec::new();
+    for memory_limit in [1 << 30, 12 << 20] {
+        let warehouse = Warehouse::in_memory().with_config(WarehouseConfig {
+            memory_limit,
+            target_partitions: 1.try_into().ok(),
+            spill_dir: Some(dir.path().to_owned()),
+            ..WarehouseConfig::default()
+        });
+        let run = dag.run(&warehouse.unwrap()).await.unwrap();
+        found.push(run.dataset("interactions").await.unwrap());
+    }
+    // The engine is gone, and the folder that it spilled to.
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    let [whole, mapped] = found.try_into().unwrap();
+    assert_eq!([whole.is_mapped(), mapped.is_mapped()], [false, true]);
+    assert_eq!(mapped.fingerprint(), whole.fingerprint());
+    let cut = Timestamp::from_microsecond(400_000).unwrap();
+    let [whole, mapped] = [whole, mapped].map(|data| data.split_at(cut).unwrap());
+    assert!(mapped.train.is_mapped() && mapped.test.is_mapped());
+    assert_eq!(mapped.train.fingerprint(), whole.train.fingerprint());
+    assert_eq!(mapped.test.n_sessions(), 20_000);
 }
 
 #[tokio::test]
