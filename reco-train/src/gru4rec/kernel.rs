@@ -70,8 +70,8 @@ impl EpochEngine for CpuEngine {
         Ok(self.network.weights())
     }
 
-    fn state(&self) -> Option<EngineState> {
-        Some(EngineState {
+    fn state(&self) -> Result<EngineState> {
+        Ok(EngineState {
             weights: self.network.weights(),
             memory: self.network.memory().cloned().collect(),
         })

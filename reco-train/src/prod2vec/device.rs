@@ -35,7 +35,7 @@ const BATCHES_PER_READ: u64 = 128;
 ///
 /// # Errors
 ///
-/// [`Error::InvalidConfig`] for hierarchical softmax, whose paths differ in length and make no batches;
+/// [`Error::NotOnEngine`] for hierarchical softmax, whose paths differ in length and make no batches;
 /// [`Error::Device`] if a result cannot be read back; and what `observe` says.
 pub(super) fn fit(
     corpus: &Corpus,
@@ -45,10 +45,10 @@ pub(super) fn fit(
     observe: &mut Observe<'_>,
 ) -> Result<Weights> {
     if config.hs {
-        return Err(Error::InvalidConfig {
+        return Err(Error::NotOnEngine {
             model: KIND,
-            key: "hs",
-            reason: "is for the CPU engine only".to_owned(),
+            engine: "burn",
+            what: "hierarchical softmax",
         });
     }
     let mut tables = Tables::new(weights, config, device);

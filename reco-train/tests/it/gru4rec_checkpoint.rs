@@ -82,6 +82,43 @@ fn a_training_goes_on_to_the_same_bytes_from_any_epoch() {
     }
 }
 
+#[cfg(feature = "burn")]
+#[test]
+fn a_training_goes_on_on_a_device_and_on_another_engine() {
+    let (dir, train) = (tempfile::tempdir().unwrap(), train_set(60));
+    let file = dir.path().join("training");
+    let on = |engine, config: &Gru4RecConfig| Gru4RecTrainer::new(config.clone(), engine);
+    let one_hot = Gru4RecConfig {
+        embedding: 0,
+        dropout_p_embed: 0.0,
+        ..configs()[1].clone()
+    };
+    for config in configs().into_iter().chain([one_hot]) {
+        let (undisturbed, _) = fit(&on(Engine::flex(), &config), &train, u32::MAX);
+        let near = |resumed: &ModelArtifact| {
+            for name in ["item_embedding", "item_bias"] {
+                let [found, expected] = [resumed, &undisturbed].map(|artifact| {
+                    let shape = [17, config.layer];
+                    let n_axes = if name == "item_bias" { 1 } else { 2 };
+                    artifact.tensor(name, &shape[..n_axes]).unwrap()
+                });
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!(
+                        (found - expected).abs() < 1e-3,
+                        "{name}: {found} {expected}"
+                    );
+                }
+            }
+        };
+        fit(&on(Engine::flex(), &config).checkpoint(&file), &train, 2);
+        let (resumed, epochs) = fit(&on(Engine::flex(), &config).resume(&file), &train, u32::MAX);
+        assert_eq!((resumed, epochs), (undisturbed.clone(), vec![3, 4]));
+        near(&fit(&trainer(&config).resume(&file), &train, u32::MAX).0);
+        fit(&trainer(&config).checkpoint(&file), &train, 2);
+        near(&fit(&on(Engine::flex(), &config).resume(&file), &train, u32::MAX).0);
+    }
+}
+
 #[test]
 fn a_training_can_be_interrupted_again_and_go_on_longer() {
     let (dir, train) = (tempfile::tempdir().unwrap(), train_set(60));

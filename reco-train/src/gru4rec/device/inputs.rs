@@ -17,7 +17,9 @@ use burn::tensor::{Device, Element, Int, Tensor, TensorData};
 
 use super::super::batch::Batch;
 use super::super::loss::Loss;
-use super::layout;
+use super::super::uses::Uses;
+use super::super::weights::{InputMode, Shape};
+use super::layout::Row;
 use super::objective::Scored;
 
 /// The log-weight of what is no candidate: a weight of 0.
@@ -25,14 +27,14 @@ pub(super) const NEVER: f32 = -1e30;
 /// Rows come in blocks of so many, and so do the pieces of what is sent: kernels are compiled for few shapes,
 /// and a piece that starts at a multiple of 256 bytes is read where it lies.
 const BLOCK: usize = 64;
-const N_PIECES: usize = 5;
 
 /// A batch of `n` lanes that touches `m` rows of the items' matrix, on the host.
 #[derive(Debug)]
 pub(super) struct Inputs {
     n_lanes: usize,
     n_rows: usize,
-    width: usize,
+    /// Rows of the inputs' matrix that are touched, if that is another.
+    n_input_rows: usize,
     has_negatives: bool,
     /// What is to be added to the loss that the device finds.
     pub(super) loss_offset: f64,
@@ -49,30 +51,46 @@ pub(super) struct OnDevice {
     pub(super) previous: Tensor<1, Int>,
     /// 1 if a lane goes on, 0 if it starts, `[n, 1]`.
     pub(super) goes_on: Tensor<2>,
-    /// Positions in `rows`, `[n, 1]`.
+    /// The rows of the inputs, if they have a matrix of their own.
+    pub(super) input_rows: Option<InputRows>,
+    /// Positions in the rows of the inputs, or else in `rows`, `[n, 1]`.
     pub(super) sources: Tensor<2, Int>,
-    /// Factors of the inputs and of the outputs, `[n, w]`; `None` without dropout.
+    /// Factors of the inputs, `[n, w]` of their width; `None` without dropout.
     pub(super) embed_mask: Option<Tensor<2>>,
-    pub(super) hidden_mask: Option<Tensor<2>>,
+    /// Factors of the outputs of each layer, of its width.
+    pub(super) hidden_masks: Vec<Option<Tensor<2>>>,
     pub(super) scored: Scored,
 }
 
+/// Rows of the inputs' matrix that are touched, as those of the items' are named.
+#[derive(Debug)]
+pub(super) struct InputRows {
+    pub(super) rows: Tensor<1, Int>,
+    /// `0..rows`, `[1, rows]`.
+    pub(super) positions: Tensor<2, Int>,
+}
+
 impl Inputs {
-    pub(super) fn new(batch: &Batch, loss: Loss, dim: usize, n_items: usize) -> Self {
-        let (n_lanes, width) = (batch.n_lanes(), layout::width(dim));
+    pub(super) fn new(batch: &Batch, loss: Loss, shape: &Shape, n_items: usize) -> Self {
+        let n_lanes = batch.n_lanes();
+        // Who uses a row of the items: the sources too, if those rows are the inputs.
+        let n_sources = match shape.input {
+            InputMode::Constrained => n_lanes,
+            InputMode::Embedding | InputMode::OneHot => 0,
+        };
         let touched = &batch.uses.rows;
         let n_rows = touched.len().next_multiple_of(BLOCK);
         let mut log_weight = vec![NEVER; n_rows];
         let mut as_negative = vec![0.0; n_lanes];
-        let mut position_of = vec![0; n_lanes + batch.candidates.len()];
+        let mut position_of = vec![0; n_sources + batch.candidates.len()];
         let mut loss_offset = 0.0;
         for (position, number) in (0..touched.len()).zip(0..) {
             let uses = batch.uses.of(position);
             uses.iter()
                 .for_each(|&of| position_of[of as usize] = number);
             // Uses ascend: sources, targets, at most one negative.
-            let first = uses.partition_point(|&of| (of as usize) < n_lanes);
-            let candidates = uses[first..].iter().map(|&of| of as usize - n_lanes);
+            let first = uses.partition_point(|&of| (of as usize) < n_sources);
+            let candidates = uses[first..].iter().map(|&of| of as usize - n_sources);
             let weights = candidates.clone().map(|of| batch.log_weight[of]);
             log_weight[position] = merge(weights.clone());
             // Targets come first and weigh the same.
@@ -88,33 +106,44 @@ impl Inputs {
             }
         }
 
-        let (sources, candidates) = position_of.split_at(n_lanes);
-        let rows = touched.iter().map(|row| row.cast_signed());
-        let previous = batch.previous.iter();
-        let indices = Pieces::new([
-            &mut rows.chain(std::iter::repeat(index(n_items))).take(n_rows),
-            &mut previous.clone().map(|lane| lane.unwrap_or(0).cast_signed()),
-            &mut sources.iter().copied(),
-            &mut candidates[..n_lanes].iter().copied(),
-            &mut (0..index(n_rows)),
-        ]);
-        let mask = |mask: &'_ [f32]| -> Vec<f32> {
-            let zeros = std::iter::repeat_n(0.0, width - dim);
-            let rows = mask.chunks_exact(dim);
-            rows.flat_map(|row| row.iter().copied().chain(zeros.clone()))
-                .collect()
+        let (of_sources, of_candidates) = position_of.split_at(n_sources);
+        let (input_rows, of_inputs) = if n_sources == 0 {
+            positions(&batch.source_uses, n_lanes)
+        } else {
+            (Vec::new(), of_sources.to_vec())
         };
-        let values = Pieces::new([
-            &mut log_weight.into_iter(),
-            &mut as_negative.into_iter(),
-            &mut previous.map(|lane| f32::from(u8::from(lane.is_some()))),
-            &mut mask(&batch.embed_mask).into_iter(),
-            &mut mask(batch.hidden_masks.first().map_or(&[], Vec::as_slice)).into_iter(),
+        let n_input_rows = input_rows.len().next_multiple_of(BLOCK);
+        let rows = |touched: &[u32], n_rows: usize| {
+            let mut rows: Vec<i32> = touched.iter().map(|row| row.cast_signed()).collect();
+            rows.resize(n_rows, index(n_items));
+            rows
+        };
+        let previous = batch.previous.iter();
+        let of_targets = &of_candidates[..n_lanes];
+        let indices = Pieces::new([
+            rows(touched, n_rows),
+            (previous.clone().map(|lane| lane.unwrap_or(0).cast_signed())).collect(),
+            of_inputs,
+            of_targets.to_vec(),
+            (0..index(n_rows)).collect(),
+            rows(&input_rows, n_input_rows),
+            (0..index(n_input_rows)).collect(),
         ]);
+        let mask = |mask: &[f32], dim: usize| Row::plain(dim).lay(mask);
+        let masks = batch.hidden_masks.iter().zip(&shape.layers);
+        let goes_on = previous.map(|lane| f32::from(u8::from(lane.is_some())));
+        let values = [
+            log_weight,
+            as_negative,
+            goes_on.collect(),
+            mask(&batch.embed_mask, shape.input_dim),
+        ];
+        let masks = masks.map(|(of_layer, dim)| mask(of_layer, *dim));
+        let values = Pieces::new(values.into_iter().chain(masks));
         Self {
             n_lanes,
             n_rows,
-            width,
+            n_input_rows,
             has_negatives: batch.candidates.len() > 1,
             loss_offset,
             indices,
@@ -128,33 +157,55 @@ impl Inputs {
 
     /// Two transfers.
     pub(super) fn upload(self, device: &Device) -> OnDevice {
-        let (n, m, w) = (self.n_lanes, self.n_rows, self.width);
-        let (all, ranges) = self.indices.into_data();
+        let (n, m) = (self.n_lanes, self.n_rows);
+        let (all, mut ranges) = self.indices.into_data();
         let all = Tensor::<1, Int>::from_data(all, device);
-        let [rows, previous, sources, targets, positions] =
-            ranges.map(|range| all.clone().slice(range));
-        let (all, ranges) = self.values.into_data();
+        let mut index = || all.clone().slice(ranges.next().unwrap_or_default());
+        let (rows, previous, sources) = (index(), index(), index());
+        let (targets, positions) = (index(), index());
+        let input_rows = (self.n_input_rows > 0).then(|| InputRows {
+            rows: index(),
+            positions: index().reshape([1, self.n_input_rows]),
+        });
+        let (all, mut ranges) = self.values.into_data();
         let all = Tensor::<1>::from_data(all, device);
-        let piece =
-            |range: Range<usize>, shape: [usize; 2]| all.clone().slice(range).reshape(shape);
-        let mask = |range: Range<usize>| (!range.is_empty()).then(|| piece(range, [n, w]));
-        let [log_weight, as_negative, goes_on, embed_mask, hidden_mask] = ranges;
+        let mut column = |shape: [usize; 2]| {
+            let range = ranges.next().unwrap_or_default();
+            all.clone().slice(range).reshape(shape)
+        };
+        let (log_weight, as_negative) = (column([1, m]), column([n, 1]));
+        let goes_on = column([n, 1]);
+        let mut masks = ranges.map(|range| {
+            let width = range.len() / n;
+            (width > 0).then(|| all.clone().slice(range).reshape([n, width]))
+        });
         OnDevice {
             rows,
             previous,
-            goes_on: piece(goes_on, [n, 1]),
+            goes_on,
+            input_rows,
             sources: sources.reshape([n, 1]),
-            embed_mask: mask(embed_mask),
-            hidden_mask: mask(hidden_mask),
+            embed_mask: masks.next().flatten(),
+            hidden_masks: masks.collect(),
             scored: Scored {
-                log_weight: piece(log_weight, [1, m]),
+                log_weight,
                 targets: targets.reshape([n, 1]),
-                as_negative: piece(as_negative, [n, 1]),
+                as_negative,
                 has_negatives: self.has_negatives,
                 positions: positions.reshape([1, m]),
             },
         }
     }
+}
+
+/// The rows that are used, and the position of each use's among them.
+fn positions(uses: &Uses, n_uses: usize) -> (Vec<u32>, Vec<i32>) {
+    let mut position_of = vec![0; n_uses];
+    for (position, number) in (0..uses.rows.len()).zip(0..) {
+        let of_row = uses.of(position).iter();
+        of_row.for_each(|&of| position_of[of as usize] = number);
+    }
+    (uses.rows.clone(), position_of)
 }
 
 /// The logarithm of the sum of the weights.
@@ -182,25 +233,26 @@ fn index(value: usize) -> i32 {
 #[derive(Debug)]
 struct Pieces<T> {
     values: Vec<T>,
-    ranges: [Range<usize>; N_PIECES],
+    ranges: Vec<Range<usize>>,
 }
 
 impl<T: Element + Default> Pieces<T> {
-    fn new(pieces: [&mut dyn Iterator<Item = T>; N_PIECES]) -> Self {
+    fn new(pieces: impl IntoIterator<Item = Vec<T>>) -> Self {
         let mut values = Vec::new();
-        let ranges = pieces.map(|piece| {
+        let ranges = pieces.into_iter().map(|piece| {
             let start = values.len();
             values.extend(piece);
             let end = values.len();
             values.resize(end.next_multiple_of(BLOCK), T::default());
             start..end
         });
+        let ranges = ranges.collect();
         Self { values, ranges }
     }
 
-    fn into_data(self) -> (TensorData, [Range<usize>; N_PIECES]) {
+    fn into_data(self) -> (TensorData, std::vec::IntoIter<Range<usize>>) {
         let shape = [self.values.len()];
-        (TensorData::new(self.values, shape), self.ranges)
+        (TensorData::new(self.values, shape), self.ranges.into_iter())
     }
 }
 
@@ -220,7 +272,12 @@ mod tests {
         };
         batch.uses.collect(&batch.sources, &batch.candidates);
         let check = |loss: Loss, offset: f64| {
-            let inputs = Inputs::new(&batch, loss, 3, 9);
+            let shape = Shape {
+                input: InputMode::Constrained,
+                input_dim: 3,
+                layers: vec![3],
+            };
+            let inputs = Inputs::new(&batch, loss, &shape, 9);
             let indices =
                 |piece: usize| &inputs.indices.values[inputs.indices.ranges[piece].clone()];
             let values = |piece: usize| &inputs.values.values[inputs.values.ranges[piece].clone()];

@@ -21,11 +21,13 @@ use std::sync::mpsc::sync_channel;
 use burn::tensor::{Device, Tensor};
 
 use self::inputs::Inputs;
+use self::layout::Matrices;
 use self::network::Network;
+use self::parameter::Part;
 use super::batch::{Batch, Minibatches};
-use super::checkpoint::EngineState;
+use super::checkpoint::{EngineState, memory, remembered};
 use super::loss::Loss;
-use super::weights::Weights;
+use super::weights::{Shape, Weights};
 use super::{EpochEngine, Gru4RecConfig};
 use crate::error::{Error, Result};
 
@@ -40,7 +42,7 @@ const N_AHEAD: usize = 4;
 pub(super) struct BurnEngine {
     network: Network,
     loss: Loss,
-    dim: usize,
+    shape: Shape,
     n_items: usize,
 }
 
@@ -49,9 +51,16 @@ impl BurnEngine {
         Self {
             network: Network::new(weights, config, device),
             loss: config.loss,
-            dim: config.layer,
+            shape: config.shape(),
             n_items: weights.item_bias.len(),
         }
+    }
+}
+
+impl BurnEngine {
+    /// One of the tensors of each parameter, as the weights are.
+    fn read(&self, part: Part) -> Result<Weights> {
+        Ok(self.network.read(part)?.weights(&self.shape))
     }
 }
 
@@ -60,17 +69,17 @@ impl EpochEngine for BurnEngine {
         let Self {
             network,
             loss: of,
-            dim,
+            shape,
             n_items,
         } = self;
-        let (of, dim, n_items) = (*of, *dim, *n_items);
+        let (of, shape, n_items) = (*of, &*shape, *n_items);
         std::thread::scope(|scope| {
             let (drawn, steps) = sync_channel(N_AHEAD);
             scope.spawn(move || {
                 let mut batch = Batch::default();
                 while minibatches.next(&mut batch) {
                     // Nobody listens any more if a reading has failed.
-                    if drawn.send(Inputs::new(&batch, of, dim, n_items)).is_err() {
+                    if drawn.send(Inputs::new(&batch, of, shape, n_items)).is_err() {
                         break;
                     }
                 }
@@ -87,24 +96,35 @@ impl EpochEngine for BurnEngine {
         })
     }
 
-    fn state(&self) -> Option<EngineState> {
-        None
+    fn state(&self) -> Result<EngineState> {
+        let has_momentum = self.network.has_momentum();
+        let mut squares = self.read(Part::Squares)?;
+        let mut velocities = has_momentum
+            .then(|| self.read(Part::Velocity))
+            .transpose()?;
+        Ok(EngineState {
+            weights: self.read(Part::Value)?,
+            memory: memory(&mut squares, velocities.as_mut()),
+        })
     }
 
-    fn remember(&mut self, _memory: Vec<Vec<f32>>) -> bool {
-        false
+    fn remember(&mut self, memory: Vec<Vec<f32>>) -> bool {
+        let zeros = || Weights::zeros(self.n_items, &self.shape);
+        let (mut squares, mut velocities) = (zeros(), self.network.has_momentum().then(zeros));
+        let fits = remembered(&memory, &mut squares, velocities.as_mut());
+        if fits {
+            let parts = [(Part::Squares, Some(squares)), (Part::Velocity, velocities)];
+            for (part, weights) in parts {
+                if let Some(weights) = weights {
+                    self.network.set(part, Matrices::new(&weights, &self.shape));
+                }
+            }
+        }
+        fits
     }
 
     fn into_weights(self: Box<Self>) -> Result<Weights> {
-        let (items, [ih, hh]) = self.network.into_values();
-        Ok(Weights {
-            cells: vec![layout::cell(
-                &read(ih, "read the cell's weights")?,
-                &read(hh, "read the cell's weights")?,
-                self.dim,
-            )],
-            ..layout::items(&read(items, "read the items")?, self.dim, self.n_items)
-        })
+        self.read(Part::Value)
     }
 }
 

@@ -14,6 +14,14 @@ pub(super) struct Parameter<const D: usize> {
     velocity: Option<Tensor<D>>,
 }
 
+/// One of the tensors of a parameter.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part {
+    Value,
+    Squares,
+    Velocity,
+}
+
 impl<const D: usize> Parameter<D> {
     pub(super) fn new(
         values: Vec<f32>,
@@ -27,6 +35,30 @@ impl<const D: usize> Parameter<D> {
             squares: zeros(),
             velocity: (adagrad.momentum > 0.0).then(zeros),
             value,
+        }
+    }
+
+    /// One of its tensors.
+    ///
+    /// # Panics
+    ///
+    /// If it is the velocity, and there is no momentum.
+    pub(super) fn part(&self, part: Part) -> Tensor<D> {
+        match part {
+            Part::Value => self.value.clone(),
+            Part::Squares => self.squares.clone(),
+            Part::Velocity => self.velocity.clone().expect("velocities, with momentum"),
+        }
+    }
+
+    /// Replaces one of its tensors.
+    pub(super) fn set(&mut self, part: Part, values: Vec<f32>) {
+        let (shape, device) = (self.value.dims(), self.value.device());
+        let values = Tensor::from_data(TensorData::new(values, shape), &device);
+        match part {
+            Part::Value => self.value = values,
+            Part::Squares => self.squares = values,
+            Part::Velocity => self.velocity = Some(values),
         }
     }
 
