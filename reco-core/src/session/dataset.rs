@@ -199,6 +199,10 @@ impl SessionDataset {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "positions of a slice that is in the address space"
+)]
 fn range(bounds: &[u64]) -> Range<usize> {
     let [start, end] = [bounds[0], bounds[1]].map(|bound| bound as usize);
     start..end

@@ -44,7 +44,7 @@ struct Sessions {
 pub(super) struct Job {
     sessions: Range<usize>,
     n_words_before: usize,
-    idx: u64,
+    idx: usize,
 }
 
 impl Corpus {
@@ -115,8 +115,8 @@ impl Corpus {
     /// What a job of an epoch draws its negatives from: one of so many parts of them. The jobs next to each other
     /// draw from different parts, and each draws from all in as many epochs.
     pub(super) fn negatives(&self, job: &Job, epoch: u32, n_parts: usize) -> Negatives<'_> {
-        let turn = (job.idx + u64::from(epoch)) % n_parts as u64;
-        self.sampler.part(turn as usize, n_parts)
+        let turn = job.idx + epoch as usize;
+        self.sampler.part(turn % n_parts, n_parts)
     }
 
     #[inline(always)]
@@ -186,7 +186,7 @@ impl Sessions {
                 jobs.push(Job {
                     sessions: first..end,
                     n_words_before,
-                    idx: jobs.len() as u64,
+                    idx: jobs.len(),
                 });
                 (first, n_words_before) = (end, n_words);
             }
@@ -205,7 +205,7 @@ impl Job {
     pub(super) fn generator(&self, seed: u64, epoch: u32) -> Xoshiro256PlusPlus {
         // Odd factors, so that no two of the first 2³² jobs and epochs share a state.
         let epoch = u64::from(epoch).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let job = (self.idx + 1).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let job = (self.idx as u64 + 1).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         Xoshiro256PlusPlus::seed_from_u64(seed ^ epoch.rotate_left(17) ^ job)
     }
 }

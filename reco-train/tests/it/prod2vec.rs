@@ -129,6 +129,19 @@ fn what_cannot_be_learnt_is_an_error() {
     );
 }
 
+#[cfg(feature = "burn")]
+#[test]
+fn what_the_burn_engine_has_not_is_refused_by_name() {
+    let config = Prod2VecConfig {
+        hs: true,
+        ..config()
+    };
+    let trainer = Prod2VecTrainer::new(config, Engine::flex());
+    let fitted = trainer.fit(&shop::split().train, &mut |_| ControlFlow::Continue(()));
+    let expected = "prod2vec: engine `burn` has no hierarchical softmax; the CPU engine has";
+    assert_eq!(fitted.unwrap_err().to_string(), expected);
+}
+
 #[test]
 fn it_learns_what_popularity_cannot() {
     let split = shop::split();

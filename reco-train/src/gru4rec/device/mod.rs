@@ -4,17 +4,19 @@
 //! mostly how many operations it has. Here they are few:
 //!
 //! * Gradients are written out as in the CPU engine, not recorded and replayed.
-//! * A bias is one more column of its matrix: [`layout`] says where everything lies. Three matrices are
-//!   learnt, and each is multiplied, differentiated and moved as a whole.
+//! * A bias is one more column of its matrix: [`layout`] says where everything lies. A network of one
+//!   layer is three matrices, and each is multiplied, differentiated and moved as a whole.
 //! * An item is scored once, however often it is a candidate, so no gradient has to be gathered from the
 //!   places that an item is at. [`inputs`] has the algebra.
 //! * The host draws batches ahead on a thread of its own and reads losses once in many steps.
 
+mod gates;
 mod inputs;
 mod layout;
 mod network;
 mod objective;
 mod parameter;
+mod sums;
 
 use std::sync::mpsc::sync_channel;
 

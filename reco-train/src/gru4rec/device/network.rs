@@ -1,16 +1,17 @@
 //! [`Network`]: the parameters on a device, and a step of training on them.
 
-use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::super::Gru4RecConfig;
 use super::super::loss::Objective;
 use super::super::weights::{Adagrad, InputMode, Weights};
+use super::gates::Gates;
 use super::inputs::{InputRows, Inputs, NEVER, OnDevice};
 use super::layout::{self, Matrices, Row};
 use super::objective::{differentiate, one_hot};
 use super::parameter::{Parameter, Part};
 use super::read;
+use super::sums::{over_items, over_lanes};
 use crate::error::Result;
 use crate::rows::RowWriter;
 
@@ -289,153 +290,5 @@ impl Network {
         let gradient = d_items.squeeze_dim(0);
         self.items
             .update_rows(&rows, items, gradient, moves, adagrad, self.rows);
-    }
-}
-
-/// The gates of a step, `[1, n, w]`.
-struct Gates {
-    /// The states before, `[n, w]`.
-    state: Tensor<3>,
-    r: Tensor<3>,
-    z: Tensor<3>,
-    n: Tensor<3>,
-    /// What the state brings to n, before the reset gate.
-    from_state: Tensor<3>,
-    /// The states after, `[n, w]`; what is beyond the values has no meaning.
-    hidden: Tensor<2>,
-}
-
-impl Gates {
-    /// `looked_up` is what the input brings to the gates beside what is read of it.
-    fn new(
-        ih: &Tensor<3>,
-        hh: &Tensor<3>,
-        x: &Tensor<2>,
-        state: &Tensor<2>,
-        looked_up: Option<Tensor<3>>,
-    ) -> Self {
-        let state = state.clone().unsqueeze::<3>();
-        // [3, n, w]: n, r, z of the input; r, z, n of the state.
-        let from_input = x.clone().unsqueeze::<3>().matmul(ih.clone());
-        let from_input = match looked_up {
-            None => from_input,
-            Some(looked_up) => from_input + looked_up,
-        };
-        let from_state = state.clone().matmul(hh.clone());
-        let rz = sigmoid(from_input.clone().narrow(0, 1, 2) + from_state.clone().narrow(0, 0, 2));
-        let (r, z) = (rz.clone().narrow(0, 0, 1), rz.narrow(0, 1, 1));
-        let from_state = from_state.narrow(0, 2, 1);
-        let n = (from_input.narrow(0, 0, 1) + r.clone() * from_state.clone()).tanh();
-        let hidden = n.clone() + z.clone() * (state.clone() - n.clone());
-        Self {
-            state,
-            r,
-            z,
-            n,
-            from_state,
-            hidden: hidden.squeeze_dim(0),
-        }
-    }
-
-    /// The gradients of what the input and the state bring to the gates, `[3, n, w]`, each in the order of
-    /// its half, from that of the states after, `[n, w]`.
-    fn backward(self, d_hidden: Tensor<2>) -> [Tensor<3>; 2] {
-        let Self {
-            state,
-            r,
-            z,
-            n,
-            from_state,
-            ..
-        } = self;
-        let d_hidden = d_hidden.unsqueeze::<3>();
-        let from_n = d_hidden * (z.clone().neg() + 1.0);
-        let d_n = from_n.clone() * ((n.clone() * n.clone()).neg() + 1.0);
-        let d_z = from_n * (state - n) * z;
-        let d_from_state = d_n.clone() * r.clone();
-        let d_r = d_from_state.clone() * from_state * (r.neg() + 1.0);
-        let stack = Tensor::cat(vec![d_n, d_r, d_z, d_from_state], 0);
-        [stack.clone().narrow(0, 0, 3), stack.narrow(0, 1, 3)]
-    }
-}
-
-/// Into how many parts a long sum of products is cut.
-///
-/// A GPU gives a tile of the result to a multiprocessor, which goes through all terms of its sums. A result that
-/// is a row of values wide has a tile or a few, and most of the device would wait for them.
-const fn n_parts(n_terms: usize) -> usize {
-    const PARTS: usize = 16;
-    // Parts of whole vectors of four values; a short sum is not worth the parts.
-    if n_terms >= 512 && n_terms.is_multiple_of(4 * PARTS) {
-        PARTS
-    } else {
-        1
-    }
-}
-
-/// The product of `[n, m]` and `[m, w]`.
-fn over_items(left: Tensor<2>, right: Tensor<2>) -> Tensor<2> {
-    let ([n, m], [_, w]) = (left.dims(), right.dims());
-    let parts = n_parts(m);
-    if parts == 1 {
-        return left.matmul(right);
-    }
-    let left = left.reshape([n, parts, m / parts]).swap_dims(0, 1);
-    let right = right.reshape([parts, m / parts, w]);
-    left.matmul(right).sum_dim(0).squeeze_dim(0)
-}
-
-/// The products of each left `[n, a]` transposed and right `[n, w]`, `[g, a, w]` of `g` pairs; a single left
-/// goes with all right ones.
-fn over_lanes(left: Tensor<3>, right: Tensor<3>) -> Tensor<3> {
-    let ([g_left, n, a], [g, _, w]) = (left.dims(), right.dims());
-    let parts = n_parts(n);
-    if parts == 1 {
-        return left.transpose().matmul(right);
-    }
-    let left = left.reshape([g_left, parts, n / parts, a]).transpose();
-    let right = right.reshape([g, parts, n / parts, w]);
-    left.matmul(right).sum_dim(1).squeeze_dim(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use burn::tensor::Distribution;
-
-    use super::*;
-
-    #[test]
-    fn sums_in_parts_are_the_same() {
-        let devices = vec![Device::flex()];
-        #[cfg(feature = "wgpu")]
-        let devices = {
-            let mut devices = devices;
-            match crate::Engine::wgpu() {
-                Ok(crate::Engine::Burn(device)) => devices.push(device),
-                other => println!("not run on a GPU: {other:?}"),
-            }
-            devices
-        };
-        for device in &devices {
-            assert_eq!([512, 576, 500, 128].map(n_parts), [16, 16, 1, 1]);
-            let random = |shape: [usize; 3]| {
-                Tensor::<3>::random(shape, Distribution::Uniform(-1.0, 1.0), device)
-            };
-            let check = |found: Tensor<3>, expected: Tensor<3>| {
-                assert_eq!(found.dims(), expected.dims());
-                let largest: f32 = (found - expected).abs().max().into_scalar();
-                assert!(largest < 1e-4, "{largest} on {device:?}");
-            };
-            let (left, right) = (random([1, 576, 12]), random([3, 576, 8]));
-            check(
-                over_lanes(left.clone(), right.clone()),
-                left.clone().transpose().matmul(right.clone()),
-            );
-            let (left, right) = (left.transpose(), right.narrow(0, 1, 1));
-            check(
-                over_items(left.clone().squeeze_dim(0), right.clone().squeeze_dim(0)).unsqueeze(),
-                left.matmul(right),
-            );
-        }
     }
 }
