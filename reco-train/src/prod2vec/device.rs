@@ -35,7 +35,7 @@ const BATCHES_PER_READ: u64 = 128;
 ///
 /// # Errors
 ///
-/// [`Error::NotOnEngine`] for hierarchical softmax, whose paths differ in length and make no batches;
+/// [`Error::NotOnEngine`] for hierarchical softmax: every example of a batch would move the nodes near the root;
 /// [`Error::Device`] if a result cannot be read back; and what `observe` says.
 pub(super) fn fit(
     corpus: &Corpus,
