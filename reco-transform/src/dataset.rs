@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::error::{DataFusionError, Result as EngineResult};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{
+    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation, TrackConsumersPool,
+};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, ident};
 use datafusion::prelude::DataFrame;
@@ -19,9 +21,9 @@ use crate::error::{Error, Result};
 /// streamed: interactions at the same time come in the same order in every run. `table` names the rows
 /// in errors.
 ///
-/// A data set that takes more memory than the engine of the frame has left is kept in files, in the folder that the
-/// engine spills to, and [mapped](SessionDataset::is_mapped): sorting and building it stay within the engine's memory
-/// limit, but for what the ids of the items take and 64 MiB.
+/// A data set whose building takes more than half of the engine's memory limit, or more than the engine has left, is
+/// kept in files in the folder that the engine spills to, and [mapped](SessionDataset::is_mapped). Sorting and building
+/// stay within that limit, but for what the ids of the items take and 64 MiB.
 ///
 /// # Errors
 ///
@@ -65,16 +67,19 @@ pub async fn session_dataset(
         }));
     }
     let runtime = frame.task_ctx().runtime_env();
-    // What the engine has no room for goes to files.
-    let mut memory = Some(MemoryConsumer::new("session data set").register(&runtime.memory_pool));
+    // What the engine has no room for goes to files. It needs some itself, to merge what it has sorted.
+    let pool = &runtime.memory_pool;
+    let most = memory_limit(&**pool) / 2;
+    let mut memory = Some(MemoryConsumer::new("session data set").register(pool));
     let sorted = in_order(frame, &names).map_err(failed)?;
     let mut batches = sorted.execute_stream().await.map_err(failed)?;
     let mut builder = SessionDataset::sorted_builder(encoding);
     while let Some(batch) = batches.try_next().await.map_err(failed)? {
         builder.push_batch(&batch).map_err(invalid)?;
         // Twice, because what was read is put in order in the end.
-        let fits = |memory: &MemoryReservation| memory.try_resize(2 * builder.memory_size());
-        if memory.as_ref().is_some_and(|memory| fits(memory).is_err()) {
+        let size = 2 * builder.memory_size();
+        let fits = |memory: &MemoryReservation| size <= most && memory.try_resize(size).is_ok();
+        if memory.as_ref().is_some_and(|memory| !fits(memory)) {
             memory = None;
             let folder = spill_folder(&runtime).map_err(failed)?;
             tracing::info!(table, folder = %folder.display(), "the data set is kept in files");
@@ -82,6 +87,15 @@ pub async fn session_dataset(
         }
     }
     builder.build().map_err(invalid)
+}
+
+/// How much memory an engine may take.
+fn memory_limit(pool: &dyn MemoryPool) -> usize {
+    let tracked = pool.downcast_ref::<TrackConsumersPool<FairSpillPool>>();
+    match tracked.map_or_else(|| pool.memory_limit(), |pool| pool.inner().memory_limit()) {
+        MemoryLimit::Finite(bytes) => bytes,
+        MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
+    }
 }
 
 /// The folder that the engine spills to. Not the one that it makes there for itself, which is gone when it is.

@@ -37,56 +37,6 @@ pub(super) struct EngineState {
     pub(super) memory: Vec<Vec<f32>>,
 }
 
-/// What [`Adagrad`](super::weights::Adagrad) remembers, from its squares and velocities: for each matrix those of a
-/// row, then those of the next.
-pub(super) fn memory(squares: &mut Weights, velocities: Option<&mut Weights>) -> Vec<Vec<f32>> {
-    let mut memory: Vec<Vec<f32>> = Vec::new();
-    let velocities = velocities.map(Weights::optimised);
-    for (nth, (squares, len)) in squares.optimised().into_iter().enumerate() {
-        memory.push(match &velocities {
-            None => squares.to_vec(),
-            Some(velocities) => {
-                let velocities = velocities[nth].0.chunks(len.max(1));
-                let rows = squares.chunks(len.max(1)).zip(velocities);
-                rows.flat_map(|(squares, velocities)| [squares, velocities].concat())
-                    .collect()
-            }
-        });
-    }
-    memory
-}
-
-/// Back from [`memory`]. False if it is of another network or another momentum.
-pub(super) fn remembered(
-    memory: &[Vec<f32>],
-    squares: &mut Weights,
-    velocities: Option<&mut Weights>,
-) -> bool {
-    let (squares, velocities) = (squares.optimised(), velocities.map(Weights::optimised));
-    let per_value = if velocities.is_some() { 2 } else { 1 };
-    let lens = squares.iter().map(|(squares, _)| per_value * squares.len());
-    if !lens.eq(memory.iter().map(Vec::len)) {
-        return false;
-    }
-    let mut velocities = velocities.into_iter().flatten();
-    for ((squares, len), memory) in squares.into_iter().zip(memory) {
-        match velocities.next() {
-            None => squares.copy_from_slice(memory),
-            Some((velocities, _)) => {
-                let rows = squares
-                    .chunks_mut(len.max(1))
-                    .zip(velocities.chunks_mut(len.max(1)));
-                for ((squares, velocities), memory) in rows.zip(memory.chunks(2 * len.max(1))) {
-                    let (of_squares, of_velocities) = memory.split_at(len);
-                    squares.copy_from_slice(of_squares);
-                    velocities.copy_from_slice(of_velocities);
-                }
-            }
-        }
-    }
-    true
-}
-
 /// A training after an epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Checkpoint {

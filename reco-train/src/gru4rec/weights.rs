@@ -1,7 +1,5 @@
 //! [`Weights`]: what the network learns, and [`Adagrad`], which moves it.
 
-use std::convert::Infallible;
-
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -133,41 +131,6 @@ impl Weights {
             input,
             cells,
         }
-    }
-
-    /// Zeros of the shapes of a network.
-    pub(super) fn zeros(n_items: usize, shape: &Shape) -> Self {
-        let zeros = |_: &str, shape: &[usize]| Ok(vec![0.0; shape.iter().product()]);
-        let Ok(zeros) = Self::from_tensors::<Infallible>(shape, n_items, zeros);
-        zeros
-    }
-
-    /// What the optimiser moves, in the order in which checkpoints have its memory, and the length of the rows that
-    /// it remembers together: rows and biases of the items, then of the inputs, then of each half of each cell.
-    pub(super) fn optimised(&mut self) -> Vec<(&mut [f32], usize)> {
-        let n_items = self.item_bias.len();
-        let mut all: Vec<(&mut [f32], usize)> = Vec::new();
-        let rows = self.item_embedding.len() / n_items;
-        all.extend([
-            (&mut self.item_embedding[..], rows),
-            (&mut self.item_bias, 1),
-        ]);
-        if !self.input.is_empty() {
-            let rows = self.input.len() / n_items;
-            all.extend([(&mut self.input[..], rows), (&mut [][..], 1)]);
-        }
-        for cell in &mut self.cells {
-            let n_gates = 3 * cell.dim;
-            let halves = [
-                (&mut cell.weight_ih, &mut cell.bias_ih),
-                (&mut cell.weight_hh, &mut cell.bias_hh),
-            ];
-            for (weight, bias) in halves {
-                let rows = weight.len() / n_gates;
-                all.extend([(&mut weight[..], rows), (&mut bias[..], n_gates)]);
-            }
-        }
-        all
     }
 
     /// Each matrix with its name and shape, as artifacts and other files have them.

@@ -13,6 +13,7 @@
 mod gates;
 mod inputs;
 mod layout;
+mod memory;
 mod network;
 mod objective;
 mod parameter;
@@ -24,10 +25,11 @@ use burn::tensor::{Device, Tensor};
 
 use self::inputs::Inputs;
 use self::layout::Matrices;
+use self::memory::{memory, remembered, zeros};
 use self::network::Network;
 use self::parameter::Part;
 use super::batch::{Batch, Minibatches};
-use super::checkpoint::{EngineState, memory, remembered};
+use super::checkpoint::EngineState;
 use super::loss::Loss;
 use super::weights::{Shape, Weights};
 use super::{EpochEngine, Gru4RecConfig};
@@ -111,7 +113,7 @@ impl EpochEngine for BurnEngine {
     }
 
     fn remember(&mut self, memory: Vec<Vec<f32>>) -> bool {
-        let zeros = || Weights::zeros(self.n_items, &self.shape);
+        let zeros = || zeros(self.n_items, &self.shape);
         let (mut squares, mut velocities) = (zeros(), self.network.has_momentum().then(zeros));
         let fits = remembered(&memory, &mut squares, velocities.as_mut());
         if fits {
