@@ -69,12 +69,12 @@ for model in args.models:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as config:
         json.dump(here, config)
         config.flush()
-        there = [word for name, value in there.items() for word in (f"--{name}", str(value))]
+        options = [word for name, value in there.items() for word in (f"--{name}", str(value))]
         for seed in map(str, args.seeds):
             ours.append(run([binary, *files, "--model", kind, "--config", config.name, "--seed", seed, "--threads",
                              str(args.threads), "--json"]))
             peer = pathlib.Path(__file__).with_name(script)
-            theirs.append(run([sys.executable, peer, *files, *there, "--seed", seed, threads, str(args.threads)]))
+            theirs.append(run([sys.executable, peer, *files, *options, "--seed", seed, threads, str(args.threads)]))
 
     def mean(runs, key):
         return statistics.mean(float(run[key]) for run in runs)

@@ -1,6 +1,8 @@
 //! [`NegativeSampler`]: seeded draws of negative items by popularity.
 
-use rand::Rng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::error::{Error, Result};
 use crate::rule::{self, MAX_EXPONENT, within};
@@ -33,6 +35,7 @@ use crate::rule::{self, MAX_EXPONENT, within};
 #[derive(Debug, Clone)]
 pub struct NegativeSampler {
     slots: Vec<Slot>,
+    largest_share: f64,
 }
 
 /// A slot stands for `item` for the first `keep` of 2³² draws that hit it, and for `alias` for the rest.
@@ -72,6 +75,8 @@ impl NegativeSampler {
             .ok_or_else(|| invalid("counts", "must have a positive one"))?;
         Ok(Self {
             slots: alias_slots(&weights, n_items),
+            // The largest weight is 1.
+            largest_share: 1.0 / weights.iter().sum::<f64>(),
         })
     }
 
@@ -92,10 +97,17 @@ impl NegativeSampler {
         Negatives { slots: &self.slots }
     }
 
+    /// How much of the draws are the item that is drawn most often, from 0 to 1.
+    #[must_use]
+    pub const fn largest_share(&self) -> f64 {
+        self.largest_share
+    }
+
     /// One of `n_parts` parts that have few items in common: who draws from each of them as often draws all items
-    /// in proportion.
+    /// in proportion, but for the `n_items % n_parts` parts that have one place in the table more.
     ///
-    /// The slots of an item follow one another, so that it is in one part, or in the few that its share spans.
+    /// The places of an item follow one another, so that it is in one part, or in the few that its share spans. Else
+    /// the items of a part have nothing in common: they are dealt at random, always in the same way.
     ///
     /// # Panics
     ///
@@ -169,6 +181,10 @@ fn alias_slots(weights: &[f64], n_items: u32) -> Vec<Slot> {
     let mut slots = Vec::with_capacity(weights.len());
     let (mut less, mut more): (Vec<u32>, Vec<u32>) =
         (0..n_items).partition(|&item| share[item as usize] < 1.0);
+    // Ids that begin alike are alike: a part of the slots would be a category.
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
+    less.shuffle(&mut rng);
+    more.shuffle(&mut rng);
     while let Some(&large) = more.last() {
         let Some(item) = less.pop() else { break };
         let (s, l) = (item as usize, large as usize);
@@ -205,11 +221,8 @@ fn part_of_32_bits(share: f64) -> u32 {
 mod tests {
     use std::collections::HashSet;
 
-    use proptest::prelude::*;
-    use rand::SeedableRng;
-    use rand_xoshiro::Xoshiro256PlusPlus;
-
     use super::*;
+    use proptest::prelude::*;
 
     /// The probability of each item, added up over the slots.
     fn probabilities(sampler: &NegativeSampler) -> Vec<f64> {
@@ -274,6 +287,14 @@ mod tests {
                 prop_assert!(common <= 2, "{common} in common");
             }
         }
+    }
+
+    #[test]
+    fn the_largest_share_is_that_of_the_most_popular() {
+        // 16^0.75 = 8 of 10.
+        let share = |counts: &[u64]| NegativeSampler::new(counts, 0.75).unwrap().largest_share();
+        assert!((share(&[16, 1, 0, 1]) - 0.8).abs() < 1e-12);
+        assert!((share(&[7; 4]) - 0.25).abs() < 1e-12);
     }
 
     #[test]

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::error::{DataFusionError, Result as EngineResult};
-use datafusion::execution::memory_pool::{
-    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation, TrackConsumersPool,
-};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, ident};
 use datafusion::prelude::DataFrame;
@@ -22,8 +20,10 @@ use crate::error::{Error, Result};
 /// in errors.
 ///
 /// A data set whose building takes more than half of the engine's memory limit, or more than the engine has left, is
-/// kept in files in the folder that the engine spills to, and [mapped](SessionDataset::is_mapped). Sorting and building
-/// stay within that limit, but for what the ids of the items take and 64 MiB.
+/// kept in files in the folder that the engine spills to, and [mapped](SessionDataset::is_mapped): see
+/// [`SortedDatasetBuilder::spill_to`](reco_core::SortedDatasetBuilder::spill_to) for what stays in memory then, and
+/// how long the folder must be there. Each data set that is read at the same time may take half; leave the engine
+/// room, or read one after the other.
 ///
 /// # Errors
 ///
@@ -68,9 +68,12 @@ pub async fn session_dataset(
     }
     let runtime = frame.task_ctx().runtime_env();
     // What the engine has no room for goes to files. It needs some itself, to merge what it has sorted.
-    let pool = &runtime.memory_pool;
-    let most = memory_limit(&**pool) / 2;
-    let mut memory = Some(MemoryConsumer::new("session data set").register(pool));
+    let most = match runtime.memory_pool.memory_limit() {
+        MemoryLimit::Finite(bytes) => bytes / 2,
+        MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
+    };
+    let memory = MemoryConsumer::new("session data set").register(&runtime.memory_pool);
+    let mut in_memory = true;
     let sorted = in_order(frame, &names).map_err(failed)?;
     let mut batches = sorted.execute_stream().await.map_err(failed)?;
     let mut builder = SessionDataset::sorted_builder(encoding);
@@ -78,33 +81,38 @@ pub async fn session_dataset(
         builder.push_batch(&batch).map_err(invalid)?;
         // Twice, because what was read is put in order in the end.
         let size = 2 * builder.memory_size();
-        let fits = |memory: &MemoryReservation| size <= most && memory.try_resize(size).is_ok();
-        if memory.as_ref().is_some_and(|memory| !fits(memory)) {
-            memory = None;
-            let folder = spill_folder(&runtime).map_err(failed)?;
-            tracing::info!(table, folder = %folder.display(), "the data set is kept in files");
-            builder.spill_to(&folder).map_err(invalid)?;
+        if in_memory && (size > most || memory.try_resize(size).is_err()) {
+            in_memory = false;
+            memory.free();
+            if let Some(folder) = spill_folder(&runtime).map_err(failed)? {
+                tracing::info!(table, folder = %folder.display(), "the data set is kept in files");
+                builder.spill_to(&folder).map_err(invalid)?;
+            } else {
+                tracing::warn!(
+                    table,
+                    size,
+                    "no folder to keep the data set in: it stays in memory"
+                );
+            }
         }
     }
-    builder.build().map_err(invalid)
+    // To merge and to write it takes a while, and the runtime has other things to do.
+    let built = tokio::task::spawn_blocking(|| builder.build());
+    let built = built
+        .await
+        .map_err(|error| failed(DataFusionError::ExecutionJoin(Box::new(error))))?;
+    built.map_err(invalid)
 }
 
-/// How much memory an engine may take.
-fn memory_limit(pool: &dyn MemoryPool) -> usize {
-    let tracked = pool.downcast_ref::<TrackConsumersPool<FairSpillPool>>();
-    match tracked.map_or_else(|| pool.memory_limit(), |pool| pool.inner().memory_limit()) {
-        MemoryLimit::Finite(bytes) => bytes,
-        MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
+/// The folder that the engine spills to, if it does. Not the one that it makes there for itself, which is gone when
+/// it is.
+fn spill_folder(runtime: &RuntimeEnv) -> EngineResult<Option<PathBuf>> {
+    if !runtime.disk_manager.tmp_files_enabled() {
+        return Ok(None);
     }
-}
-
-/// The folder that the engine spills to. Not the one that it makes there for itself, which is gone when it is.
-fn spill_folder(runtime: &RuntimeEnv) -> EngineResult<PathBuf> {
     let file = runtime.disk_manager.create_tmp_file("session data set")?;
     let folder = file.path().and_then(|file| file.parent()?.parent());
-    folder
-        .map(Path::to_path_buf)
-        .ok_or_else(|| DataFusionError::Execution("the engine spills to no folder".to_owned()))
+    Ok(folder.map(Path::to_path_buf))
 }
 
 /// The type of `occurred_at`, if it is there and no timestamp: a number would be taken for microseconds,

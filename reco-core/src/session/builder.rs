@@ -187,10 +187,36 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_spilled_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        for spills_then in [false, true] {
+            let mut sorted = SessionDataset::sorted_builder(SessionEncoding::default());
+            let push = |sorted: &mut SortedDatasetBuilder, session, item| {
+                sorted.push(session, item, Timestamp::UNIX_EPOCH).unwrap();
+            };
+            push(&mut sorted, "a", "x");
+            push(&mut sorted, "b", "y");
+            let error = sorted.spill_to(std::path::Path::new("/no/such/folder"));
+            assert!(matches!(error, Err(crate::Error::DatasetFile { .. })));
+            if spills_then {
+                sorted.spill_to(folder.path()).unwrap();
+            }
+            push(&mut sorted, "b", "x");
+            let dataset = sorted.build().unwrap();
+            assert_eq!(dataset.is_mapped(), spills_then);
+            assert_eq!(names(&dataset), [vec!["x"], vec!["y", "x"]]);
+        }
+    }
+
+    #[test]
     fn nothing_is_an_error() {
         let error = SessionDataset::builder(SessionEncoding::default())
             .build()
             .unwrap_err();
+        assert_eq!(error.to_string(), "the data set holds no session");
+        let mut sorted = SessionDataset::sorted_builder(SessionEncoding::default());
+        sorted.spill_to(&std::env::temp_dir()).unwrap();
+        let error = sorted.build().unwrap_err();
         assert_eq!(error.to_string(), "the data set holds no session");
     }
 

@@ -92,7 +92,7 @@ impl Columns {
 
 /// A column that grows.
 #[derive(Debug)]
-enum ColumnWriter<T> {
+pub(super) enum ColumnWriter<T> {
     Memory(Vec<T>),
     File(Arc<Path>, BufWriter<File>),
 }
@@ -101,7 +101,7 @@ impl<T: ArrowNativeType> ColumnWriter<T> {
     /// # Errors
     ///
     /// [`Error::DatasetFile`] if there can be no file.
-    fn new(storage: &Storage) -> Result<Self> {
+    pub(super) fn new(storage: &Storage) -> Result<Self> {
         Ok(match storage {
             Storage::Memory => Self::Memory(Vec::new()),
             Storage::Files(folder) => Self::File(Arc::clone(folder), create(folder)?),
@@ -111,7 +111,7 @@ impl<T: ArrowNativeType> ColumnWriter<T> {
     /// # Errors
     ///
     /// [`Error::DatasetFile`] if the file cannot be written.
-    fn extend(&mut self, values: &[T]) -> Result<()> {
+    pub(super) fn extend(&mut self, values: &[T]) -> Result<()> {
         match self {
             Self::Memory(column) => column.extend_from_slice(values),
             Self::File(folder, file) => file
@@ -126,13 +126,13 @@ impl<T: ArrowNativeType> ColumnWriter<T> {
     /// # Errors
     ///
     /// [`Error::DatasetFile`] if the file cannot be written or mapped.
-    fn finish(self) -> Result<ScalarBuffer<T>> {
+    pub(super) fn finish(self) -> Result<ScalarBuffer<T>> {
         match self {
             Self::Memory(column) => Ok(ScalarBuffer::from(column)),
             Self::File(folder, file) => {
                 let map = |file: BufWriter<File>| {
                     let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-                    // SAFETY: the file has no name and the last handle that could change it is dropped here, so its
+                    // SAFETY: the file has no name and the only handle that could change it is dropped here, so its
                     // bytes stay as they are for as long as the map lives.
                     unsafe { Mmap::map(&file) }
                 };
@@ -148,7 +148,7 @@ impl<T: ArrowNativeType> ColumnWriter<T> {
 /// # Errors
 ///
 /// [`Error::DatasetFile`] if there can be none.
-pub(super) fn create(folder: &Arc<Path>) -> Result<BufWriter<File>> {
+fn create(folder: &Arc<Path>) -> Result<BufWriter<File>> {
     let file = tempfile::tempfile_in(folder).map_err(|source| failed(folder, source))?;
     Ok(BufWriter::with_capacity(1 << 18, file))
 }

@@ -2,14 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, Write};
+use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::ToByteSlice;
-
-use super::column::{Storage, create, failed};
+use super::column::{ColumnWriter, Storage, failed};
 use crate::error::Result;
 use crate::vocabulary::ItemIdx;
 
@@ -20,9 +18,12 @@ const RUN_BYTES: usize = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Runs {
     open: Run,
-    /// Runs in files, and their folder.
-    spilled: Vec<BufReader<File>>,
-    folder: Option<Arc<Path>>,
+    storage: Storage,
+    /// The runs that are in a file, one after the other, and where they end there.
+    file: Option<ColumnWriter<u64>>,
+    ends: Vec<usize>,
+    /// Whether a run was written in part.
+    is_broken: bool,
     run_bytes: usize,
 }
 
@@ -47,8 +48,10 @@ impl Default for Runs {
     fn default() -> Self {
         Self {
             open: Run::default(),
-            spilled: Vec::new(),
-            folder: None,
+            storage: Storage::Memory,
+            file: None,
+            ends: Vec::new(),
+            is_broken: false,
             run_bytes: RUN_BYTES,
         }
     }
@@ -59,6 +62,13 @@ impl Run {
     pub(super) fn push(&mut self, item: ItemIdx, time: i64) {
         self.items.push(item);
         self.times.push(time);
+    }
+
+    fn clear(&mut self) {
+        self.sessions.clear();
+        self.items.clear();
+        self.times.clear();
+        self.first = 0;
     }
 
     fn memory_size(&self) -> usize {
@@ -87,7 +97,7 @@ impl Runs {
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.open.sessions.is_empty() && self.spilled.is_empty()
+        self.open.sessions.is_empty() && self.ends.is_empty()
     }
 
     pub(super) fn memory_size(&self) -> usize {
@@ -95,8 +105,8 @@ impl Runs {
     }
 
     /// Where the data set is to be kept.
-    pub(super) fn storage(&self) -> Storage {
-        self.folder.clone().map_or(Storage::Memory, Storage::Files)
+    pub(super) const fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// Ends a session.
@@ -110,40 +120,62 @@ impl Runs {
             });
             run.first = run.items.len();
         }
-        match &self.folder {
-            Some(folder) if self.open.memory_size() >= self.run_bytes => {
-                let folder = Arc::clone(folder);
-                self.spill(&folder)
+        if self.file.is_some() && self.open.memory_size() >= self.run_bytes {
+            self.spill()?;
+        }
+        Ok(())
+    }
+
+    /// Keeps runs in a file of a folder from now on. If the first one cannot be, all stay in memory.
+    pub(super) fn spill_to(&mut self, folder: &Path) -> Result<()> {
+        if self.file.is_none() {
+            let storage = Storage::Files(Arc::from(folder));
+            self.file = Some(ColumnWriter::new(&storage)?);
+            self.storage = storage;
+        }
+        self.spill()
+    }
+
+    /// Writes the open run behind the others.
+    fn spill(&mut self) -> Result<()> {
+        self.check()?;
+        let written = self.write_run();
+        if written.is_err() {
+            if self.ends.is_empty() {
+                (self.file, self.storage) = (None, Storage::Memory);
+            } else {
+                self.is_broken = true;
+            }
+        }
+        written
+    }
+
+    fn write_run(&mut self) -> Result<()> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        let start = self.ends.last().copied().unwrap_or_default();
+        let (mut end, mut session) = (start, Vec::new());
+        for (items, times) in self.open.in_order() {
+            write_session(items, times, &mut session);
+            file.extend(&session)?;
+            end += session.len();
+        }
+        if end > start {
+            self.ends.push(end);
+            self.open.clear();
+        }
+        Ok(())
+    }
+
+    /// Whether all runs are whole.
+    fn check(&self) -> Result<()> {
+        match &self.storage {
+            Storage::Files(folder) if self.is_broken => {
+                Err(failed(folder, io::Error::other("it could not be before")))
             }
             _ => Ok(()),
         }
-    }
-
-    /// Keeps runs in files of a folder from now on.
-    pub(super) fn spill_to(&mut self, folder: &Path) -> Result<()> {
-        let folder = Arc::from(folder);
-        self.spill(&folder)?;
-        self.folder = Some(folder);
-        Ok(())
-    }
-
-    fn spill(&mut self, folder: &Arc<Path>) -> Result<()> {
-        let mut run = std::mem::take(&mut self.open);
-        let mut file = create(folder)?;
-        let mut write = || {
-            for (items, times) in run.in_order() {
-                file.write_all(&items.len().to_le_bytes())?;
-                file.write_all(bytemuck::cast_slice(items))?;
-                file.write_all(times.to_byte_slice())?;
-            }
-            file.flush()?;
-            let mut file = file.get_ref().try_clone()?;
-            file.rewind()?;
-            Ok(BufReader::with_capacity(1 << 17, file))
-        };
-        let written = write().map_err(|source| failed(folder, source))?;
-        self.spilled.push(written);
-        Ok(())
     }
 
     /// Gives all sessions to `each`, by their start, those that start at the same time as they came.
@@ -151,68 +183,55 @@ impl Runs {
         mut self,
         mut each: impl FnMut(&[ItemIdx], &[i64]) -> Result<()>,
     ) -> Result<()> {
-        if self.spilled.is_empty() {
-            return self
-                .open
-                .in_order()
-                .try_for_each(|(items, times)| each(items, times));
+        if self.ends.is_empty() {
+            let mut sessions = self.open.in_order();
+            return sessions.try_for_each(|(items, times)| each(items, times));
         }
-        let Some(folder) = self.folder.clone() else {
-            return Ok(());
-        };
-        self.spill(&folder)?;
-        let read = |source| failed(&folder, source);
-        let mut runs: Vec<RunReader> = self.spilled.into_iter().map(RunReader::new).collect();
+        self.spill()?;
+        let file = self.file.expect("runs are in a file");
+        let words = file.finish()?;
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        let mut runs: Vec<Range<usize>> = starts.zip(&self.ends).map(|(a, &b)| a..b).collect();
         // Earlier runs hold what came earlier.
         let mut next = BinaryHeap::with_capacity(runs.len());
-        for (nth, run) in runs.iter_mut().enumerate() {
-            if let Some(start) = run.advance().map_err(read)? {
-                next.push(Reverse((start, nth)));
-            }
-        }
+        let start_of = |run: &Range<usize>| Some(read_session(words.get(run.clone())?)?.1[0]);
+        let first = runs.iter().enumerate();
+        next.extend(first.filter_map(|(nth, run)| Some(Reverse((start_of(run)?, nth)))));
         while let Some(Reverse((_, nth))) = next.pop() {
             let run = &mut runs[nth];
-            each(&run.items, &run.times)?;
-            if let Some(start) = run.advance().map_err(read)? {
-                next.push(Reverse((start, nth)));
+            if let Some((items, times)) = read_session(&words[run.clone()]) {
+                each(items, times)?;
+                run.start += n_words(items.len());
             }
+            next.extend(start_of(run).map(|start| Reverse((start, nth))));
         }
         Ok(())
     }
 }
 
-/// A run that is read again, and the session that it is at.
-struct RunReader {
-    file: BufReader<File>,
-    items: Vec<ItemIdx>,
-    times: Vec<i64>,
+/// How many words a session takes: its length, its times, two items a word.
+const fn n_words(len: usize) -> usize {
+    1 + len + len.div_ceil(2)
 }
 
-impl RunReader {
-    const fn new(file: BufReader<File>) -> Self {
-        Self {
-            file,
-            items: Vec::new(),
-            times: Vec::new(),
-        }
-    }
+fn write_session(items: &[ItemIdx], times: &[i64], words: &mut Vec<u64>) {
+    words.clear();
+    words.push(items.len() as u64);
+    words.extend_from_slice(bytemuck::cast_slice(times));
+    words.resize(n_words(items.len()), 0);
+    let of_items = &mut words[1 + times.len()..];
+    bytemuck::cast_slice_mut(of_items)[..items.len()].copy_from_slice(items);
+}
 
-    /// Goes to the next session and says when it starts, if there is one.
-    fn advance(&mut self) -> io::Result<Option<i64>> {
-        let mut len = [0; size_of::<usize>()];
-        match self.file.read_exact(&mut len) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read?,
-        }
-        let len = usize::from_le_bytes(len);
-        self.items.resize(len, ItemIdx(0));
-        self.times.resize(len, 0);
-        self.file
-            .read_exact(bytemuck::cast_slice_mut(&mut self.items))?;
-        self.file
-            .read_exact(bytemuck::cast_slice_mut(&mut self.times))?;
-        Ok(self.times.first().copied())
-    }
+/// The session that words start with; none at the end.
+fn read_session(words: &[u64]) -> Option<(&[ItemIdx], &[i64])> {
+    let (len, words) = words.split_first()?;
+    let len = usize::try_from(*len).ok()?;
+    let (times, words) = words.split_at(len);
+    Some((
+        &bytemuck::cast_slice(words)[..len],
+        bytemuck::cast_slice(times),
+    ))
 }
 
 #[cfg(test)]

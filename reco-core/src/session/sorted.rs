@@ -90,21 +90,26 @@ impl SortedDatasetBuilder {
         })
     }
 
-    /// How many bytes are held, but for the ids of items.
+    /// How many bytes what was read takes, but for the ids of items.
     #[must_use]
     pub fn memory_size(&self) -> usize {
         self.runs.memory_size() + size_of_val(&self.open[..]) + size_of_val(&self.counts[..])
     }
 
     /// Moves what was read to files of a folder, and what will be read; the data set will be
-    /// [mapped](SessionDataset::is_mapped).
+    /// [mapped](SessionDataset::is_mapped). What stays in memory are the items, a run of 64 MiB, and the longest
+    /// session.
     ///
     /// The files have no names, so nothing is left of them when they are not needed any more. They take as much
-    /// space as the data set, twice while it is built.
+    /// space as the data set, twice while it is built. Parts of it, such as those of a split, and the sessions of
+    /// two items or more that a trainer takes, are files of the same folder: it must be there as long as the data
+    /// set is, with room for a copy for each.
     ///
     /// # Errors
     ///
-    /// [`Error::DatasetFile`] if there can be no files.
+    /// [`Error::DatasetFile`] if there can be no files, or no room in them. Nothing is lost then: it may be tried
+    /// in another folder, or the data set built in memory. Once something was moved, the disk must have room for
+    /// what follows, or [`push`](Self::push) and [`build`](Self::build) fail with the same error.
     pub fn spill_to(&mut self, folder: &Path) -> Result<()> {
         self.runs.spill_to(folder)
     }
@@ -133,7 +138,7 @@ impl SortedDatasetBuilder {
             positions[*number as usize] = position;
         }
         let encoder = SessionEncoder::new(self.encoding, Arc::new(vocabulary))?;
-        let mut columns = Columns::new(&self.runs.storage())?;
+        let mut columns = Columns::new(self.runs.storage())?;
         self.runs
             .in_order(|items, times| columns.push(items, &positions, times))?;
         columns.into_dataset(encoder)

@@ -30,7 +30,8 @@ const KEY: &str = "reco-train.gru4rec.checkpoint";
 /// What the names of the optimiser's tensors start with.
 const OPTIMIZER: &str = "optimizer.";
 
-/// What an engine has learnt, with the memory of its optimiser in an order of its own.
+/// What an engine has learnt, with the memory of its optimiser: of the items' rows and biases, the inputs' and each
+/// half of each cell, row by row squares, then velocities.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct EngineState {
     pub(super) weights: Weights,

@@ -175,7 +175,8 @@ impl Gru4RecTrainer {
     /// was not interrupted; on a GPU, as near to it as two trainings are to each other.
     ///
     /// The checkpoint must be of the same data and configuration, of which `n_epochs` alone may be another, to
-    /// train longer. It may have been written by another engine. If it has all epochs, the model is the one in it and the observer is not called.
+    /// train longer. It may have been written by another engine. If it has all epochs, the model is the one in it
+    /// and the observer is not called.
     /// Whether there is a file to go on from is for the caller to see.
     ///
     /// # Examples

@@ -112,8 +112,13 @@ impl Corpus {
         &self.jobs
     }
 
+    /// How much of the negatives are the item that is drawn most often.
+    pub(super) fn largest_share(&self) -> f64 {
+        self.sampler.largest_share()
+    }
+
     /// What a job of an epoch draws its negatives from: one of so many parts of them. The jobs next to each other
-    /// draw from different parts, and each draws from all in as many epochs.
+    /// draw from different parts, and each from another in the next epoch.
     pub(super) fn negatives(&self, job: &Job, epoch: u32, n_parts: usize) -> Negatives<'_> {
         let turn = job.idx + epoch as usize;
         self.sampler.part(turn % n_parts, n_parts)

@@ -41,12 +41,7 @@ pub(super) fn fit(
         .num_threads(threads)
         .build()
         .map_err(|source| Error::Threads { threads, source })?;
-    // A part is to have enough items for windows to share.
-    let n_parts = if config.share_negatives {
-        threads.min(corpus.n_items() / FEWEST_TO_SHARE).max(1)
-    } else {
-        1
-    };
+    let n_parts = n_parts(corpus, config, threads);
     let mut tables = [weights.vectors, weights.outputs, weights.nodes]
         .map(|rows| Table::from_rows(&rows, config.vector_size));
     for epoch in 1..=config.epochs {
@@ -84,6 +79,26 @@ pub(super) fn fit(
     })
 }
 
+/// Into how many parts the negatives are divided.
+///
+/// A part has enough items for windows to share, and no item makes more than an eighth of one: its own windows would
+/// see few others. More than eight parts are not needed for threads to seldom meet in one.
+fn n_parts(corpus: &Corpus, config: &Prod2VecConfig, threads: usize) -> usize {
+    const MOST: usize = 8;
+    if !config.share_negatives {
+        return 1;
+    }
+    let by_items = corpus.n_items() / FEWEST_TO_SHARE;
+    let by_share = (1..=MOST)
+        .rev()
+        .find(|n| corpus.largest_share() * *n as f64 <= 1.0 / 8.0);
+    threads
+        .min(MOST)
+        .min(by_items)
+        .min(by_share.unwrap_or(1))
+        .max(1)
+}
+
 /// What one thread does in one epoch. It says how many examples there were, and the sum of their losses.
 struct Worker<'a> {
     corpus: &'a Corpus,
@@ -116,7 +131,7 @@ impl WithSimd for Worker<'_> {
             plan.draw(corpus, job, config, epoch, n_parts);
             for place in 0..plan.len() + AHEAD {
                 if let Some(window) = plan.get(place) {
-                    learner.prefetch(window);
+                    learner.prefetch(window, plan.newcomers(place));
                 }
                 let Some(window) = place.checked_sub(AHEAD).and_then(|place| plan.get(place))
                 else {
@@ -294,6 +309,7 @@ mod tests {
                 .zip(&expected_losses)
                 .find(|(f, e)| (**f - **e).abs() > 0.02);
             assert_eq!(far, None, "{config:?}");
+            // Not from each epoch to the next: what is drawn is too little.
             assert!(losses[4] < losses[0], "the loss falls: {losses:?}");
         };
         check(small());

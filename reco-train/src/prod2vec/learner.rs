@@ -78,10 +78,10 @@ impl<'a, S: Simd> Learner<'a, S> {
         (self.n_examples, self.logistic.loss())
     }
 
-    /// Asks for the rows of a window, but for those that the window before it has asked for.
+    /// Asks for the rows of a window: those of its outputs, and of words that were not asked for before.
     #[inline(always)]
-    pub(super) fn prefetch(&self, window: Window<'_>) {
-        for near in window.newcomers() {
+    pub(super) fn prefetch(&self, window: Window<'_>, near: impl Iterator<Item = u32>) {
+        for near in near {
             self.tables.input.row(near).prefetch();
         }
         if self.config.negative > 0 {

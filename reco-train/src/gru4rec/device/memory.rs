@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use super::super::weights::{Shape, Weights};
 
-/// What [`Adagrad`](super::super::weights::Adagrad) remembers, from its squares and velocities: for each matrix those of a
-/// row, then those of the next.
+/// What [`Adagrad`](super::super::weights::Adagrad) remembers, from its squares and velocities: for each matrix those
+/// of a row, then those of the next.
 pub(super) fn memory(squares: &mut Weights, velocities: Option<&mut Weights>) -> Vec<Vec<f32>> {
     let mut memory: Vec<Vec<f32>> = Vec::new();
     let velocities = velocities.map(optimised);
